@@ -1,0 +1,172 @@
+//! `/api/v1/programs` and what hangs below one program, but its tasks.
+
+use crate::Base64;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A program to deploy, as JSON. As `multipart/form-data` the same fields are parts, `controller` and `circuit` raw.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeployRequest {
+    /// A label for people; up to 128 characters.
+    #[serde(default)]
+    pub name: String,
+    /// The controller: a WebAssembly module.
+    pub controller: Base64,
+    /// The circuit: an SP1 ELF.
+    pub circuit: Base64,
+    /// `sp1` (the default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// Tells apart programs of one circuit; 0 by default.
+    #[serde(default)]
+    pub nonce: u64,
+    /// Size of its volume in bytes; 64 MiB by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_size: Option<u64>,
+}
+
+/// A program.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProgramView {
+    /// 64 hexadecimal digits: `BLAKE3(0x00 ‖ "controller" ‖ circuit ‖ nonce)`.
+    pub id: String,
+    /// A label for people; may be empty.
+    pub name: String,
+    /// Who deployed it.
+    pub owner: String,
+    /// `sp1` or `groth16`.
+    pub backend: String,
+    /// SHA-256 of the controller that new tasks use.
+    pub controller: String,
+    /// SHA-256 of the circuit.
+    pub circuit: String,
+    /// SHA-256 of the verifying key; null while it is not known.
+    pub verifying_key: Option<String>,
+    /// Tells apart programs of one circuit.
+    pub nonce: u64,
+    /// Size of its volume in bytes.
+    pub volume_size: u64,
+    /// When it was deployed.
+    pub created_at: Timestamp,
+    /// When its controller was last set.
+    pub updated_at: Timestamp,
+}
+
+/// A page of programs, newest first.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProgramList {
+    /// The programs.
+    pub items: Vec<ProgramView>,
+    /// `cursor` of the next page; null at the end.
+    pub next: Option<String>,
+}
+
+/// A verifying key.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct VerifyingKeyView {
+    /// `sp1` or `groth16`.
+    pub backend: String,
+    /// The key in its backend's encoding. For SP1: bincode of the SDK's `SP1VerifyingKey`.
+    pub verifying_key: Base64,
+    /// SHA-256 of those bytes.
+    pub digest: String,
+    /// SP1 only: the key's hash as on-chain verifiers know it, `0x` and 64 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sp1_vkey_hash: Option<String>,
+}
+
+/// Arguments of a dry run.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecuteRequest {
+    /// Arguments for the controller's `get_witnesses`.
+    #[serde(default)]
+    pub args: serde_json::Value,
+    /// The root to pin to; the current one by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+}
+
+/// What a controller used.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct SandboxUsage {
+    /// Fuel (about one per WebAssembly instruction).
+    pub fuel: u64,
+    /// Wall-clock time in microseconds.
+    pub wall_clock_us: u64,
+    /// Peak linear memory in bytes.
+    pub memory_bytes: u64,
+    /// Number of host calls.
+    pub host_calls: u64,
+}
+
+/// The witness a controller made.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WitnessView {
+    /// The root it is pinned to.
+    pub root: String,
+    /// The witness, in the JSON that controllers write.
+    pub witnesses: Vec<serde_json::Value>,
+    /// What the controller logged.
+    pub log: Vec<String>,
+    /// What the controller used.
+    pub usage: SandboxUsage,
+}
+
+/// A circuit's execution without a proof.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionView {
+    /// The root it is pinned to.
+    pub root: String,
+    /// The circuit's output.
+    pub output: Base64,
+    /// Cycles it took.
+    pub cycles: u64,
+    /// What the controller logged.
+    pub log: Vec<String>,
+    /// What the controller used.
+    pub usage: SandboxUsage,
+}
+
+/// What a call of `entrypoint` came to.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CallView {
+    /// What it returned; null when it returned nothing.
+    pub result: serde_json::Value,
+    /// What it logged.
+    pub log: Vec<String>,
+    /// What it used.
+    pub usage: SandboxUsage,
+}
+
+/// What a directory entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+}
+
+/// A directory entry.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DirectoryEntry {
+    /// Its 8.3 name, in lower case.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Size in bytes; 0 for a directory.
+    pub size: u64,
+}
+
+/// A directory of a volume.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Directory {
+    /// Its path from the volume's root.
+    pub path: String,
+    /// Its entries, by name.
+    pub entries: Vec<DirectoryEntry>,
+}

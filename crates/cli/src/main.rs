@@ -1,0 +1,2 @@
+//! coprocessor-cli
+fn main() {}

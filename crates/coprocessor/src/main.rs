@@ -1,0 +1,2 @@
+//! coprocessor
+fn main() {}

@@ -1,0 +1,1 @@
+//! coprocessor-engine

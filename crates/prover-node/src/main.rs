@@ -1,0 +1,2 @@
+//! coprocessor-prover-node
+fn main() {}

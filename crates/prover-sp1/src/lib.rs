@@ -1,0 +1,1 @@
+//! coprocessor-prover-sp1

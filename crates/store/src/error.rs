@@ -1,0 +1,101 @@
+//! Every way the store can fail.
+
+use coprocessor_types::{BlobDigest, ProgramId, TaskId};
+use std::path::PathBuf;
+
+/// Why the store could not do what it was asked. Whatever failed has changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the directory open.
+    #[error("{path} is in use by another coprocessor; stop it, or give this one a directory of its own")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory was written by a later version.
+    #[error("{path} has schema version {got}, this coprocessor knows up to {expected}; run the newer coprocessor")]
+    Schema {
+        /// The directory.
+        path: PathBuf,
+        /// The version found.
+        got: i64,
+        /// The newest version known.
+        expected: i64,
+    },
+    /// No space left.
+    #[error("no space left for the store; free some and try again")]
+    Full,
+    /// The claim has ended: the lease ran out, or the task was cancelled or claimed again.
+    #[error("task {task} is no longer claimed under fence {fence}")]
+    StaleFence {
+        /// The task.
+        task: TaskId,
+        /// The fence given.
+        fence: u64,
+    },
+    /// A state that the step's outcome does not follow.
+    #[error("task {task} is {state}, which {outcome} does not follow")]
+    WrongState {
+        /// The task.
+        task: TaskId,
+        /// The state it is in.
+        state: String,
+        /// The outcome given.
+        outcome: &'static str,
+    },
+    /// Somebody else wrote to the volume since the snapshot.
+    #[error("the volume of program {program} is at version {got}, the write is based on {expected}")]
+    VolumeConflict {
+        /// The program.
+        program: ProgramId,
+        /// The version the write is based on.
+        expected: u64,
+        /// The version there is.
+        got: u64,
+    },
+    /// No such program.
+    #[error("there is no program {0}")]
+    UnknownProgram(ProgramId),
+    /// No such task.
+    #[error("there is no task {0}")]
+    UnknownTask(TaskId),
+    /// A digest that names nothing.
+    #[error("there is no blob {0}")]
+    BlobMissing(BlobDigest),
+    /// A blob whose content is not what its digest says.
+    #[error("blob {expected} has content with digest {got}: the disk or somebody changed it")]
+    BlobCorrupt {
+        /// The name.
+        expected: BlobDigest,
+        /// The content's digest.
+        got: BlobDigest,
+    },
+    /// A cursor that this store did not make.
+    #[error("not a cursor of this list")]
+    BadCursor,
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The blob store failed.
+    #[error("the blob store failed: {0}")]
+    Blobs(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file of the store could not be used.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A row that holds what this code never writes.
+    #[error("{what} in the store cannot be read: {reason}")]
+    Corrupt {
+        /// The kind of thing.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}

@@ -1,0 +1,169 @@
+//! Everything that must survive: programs, tasks and their events, the queue, volumes' pages, blobs.
+//!
+//! [`Store`] is the seam; its callers know no SQL and no database. The queue is part of the store, so that a task's state
+//! and its place in the queue change in one transaction. [`embedded`] is the implementation that needs no set-up: one
+//! directory, SQLite in WAL mode with full sync.
+
+mod error;
+mod program;
+mod prover;
+mod task;
+mod volume;
+
+pub mod embedded;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use coprocessor_types::{BlobDigest, InstanceId, OwnerId, ProgramId, TaskId};
+use jiff::Timestamp;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+pub use embedded::EmbeddedStore;
+pub use error::StoreError;
+pub use program::{DeleteProgram, InsertProgram, NewProgram, Program};
+pub use prover::ProverRecord;
+pub use task::{
+    Admission, Cancelled, Claim, Event, EventKind, Failure, Idempotency, NewTask, Retried, Stage, StepOutcome, Task,
+    TaskCounts, TaskFilter, TaskState,
+};
+pub use volume::{VolumeSnapshot, VolumeWrite};
+
+/// Something other parts may be waiting for has been committed. Sent after the commit, never before.
+///
+/// A hint, not a record: whoever lags reads the store again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A task may now be claimed for that stage.
+    Work(Stage),
+    /// A task has a new event with that sequence number.
+    Event {
+        /// The task.
+        task: TaskId,
+        /// The event's sequence number.
+        seq: u64,
+    },
+}
+
+/// Where to go on reading a list. Opaque: only the store that made it can read it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor(pub String);
+
+/// One page of a list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// The store. Every method that changes something returns after the change is durable (fsync), and changes everything
+/// or nothing.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// This instance's identity: drawn at random when the store was made, the same ever after.
+    fn instance(&self) -> InstanceId;
+
+    /// What has been committed, from now on.
+    fn changes(&self) -> broadcast::Receiver<Change>;
+
+    /// Checks that the store can be read and written.
+    async fn health(&self) -> Result<(), StoreError>;
+
+    /// Keeps a blob under its digest; durable when this returns. Putting the same content again is no error.
+    async fn put_blob(&self, content: Bytes) -> Result<BlobDigest, StoreError>;
+
+    /// A blob's content, checked against its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobMissing`], [`StoreError::BlobCorrupt`].
+    async fn blob(&self, digest: BlobDigest) -> Result<Bytes, StoreError>;
+
+    /// Registers a program. Its blobs must have been put.
+    async fn insert_program(&self, program: NewProgram) -> Result<InsertProgram, StoreError>;
+
+    /// A program.
+    async fn program(&self, id: ProgramId) -> Result<Option<Program>, StoreError>;
+
+    /// Programs, newest first; at most `limit`.
+    async fn programs(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Program>, StoreError>;
+
+    /// Gives a program another controller. `None` when there is no such program. Admitted tasks keep theirs.
+    async fn set_controller(&self, id: ProgramId, controller: BlobDigest) -> Result<Option<Program>, StoreError>;
+
+    /// Records a program's verifying key, when it is known only after deployment. Changes nothing where one is recorded
+    /// already. Returns the program as it is then; `None` when there is none.
+    async fn set_verifying_key(&self, id: ProgramId, key: BlobDigest) -> Result<Option<Program>, StoreError>;
+
+    /// Removes a program, its volume, and its tasks with their events; refused while a task is not finished.
+    async fn delete_program(&self, id: ProgramId) -> Result<DeleteProgram, StoreError>;
+
+    /// Admits a task: one transaction writes it, its first event and its idempotency key.
+    async fn admit(&self, task: NewTask) -> Result<Admission, StoreError>;
+
+    /// A task.
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// Tasks, newest first; at most `limit`.
+    async fn tasks(&self, filter: TaskFilter, after: Option<Cursor>, limit: usize) -> Result<Page<Task>, StoreError>;
+
+    /// A task's events with a sequence number above `after`, oldest first; at most `limit`.
+    async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// How many tasks are in each state.
+    async fn task_counts(&self) -> Result<TaskCounts, StoreError>;
+
+    /// Claims the oldest task that is ready for `stage`: takes a lease for `worker` and raises the fence. A claim for
+    /// [`Stage::Execute`] moves the task to `executing`.
+    async fn claim(&self, stage: Stage, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError>;
+
+    /// When the next task that waits for a time, or whose lease runs out, could be claimed for `stage`.
+    async fn next_ready(&self, stage: Stage) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Prolongs a lease.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleFence`] when the claim is no longer this worker's.
+    async fn heartbeat(&self, task: TaskId, fence: u64, lease: Duration) -> Result<(), StoreError>;
+
+    /// Appends an event to a claimed task without changing its state.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleFence`].
+    async fn progress(&self, task: TaskId, fence: u64, event: EventKind) -> Result<(), StoreError>;
+
+    /// Ends a step: blobs, volume, state, queue and event in one transaction, and the lease is given back.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleFence`]; [`StoreError::VolumeConflict`] when the volume has changed since its snapshot. Both
+    /// change nothing.
+    async fn finish_step(&self, task: TaskId, fence: u64, outcome: StepOutcome) -> Result<Task, StoreError>;
+
+    /// Cancels a task in any unfinished state; a step that is running finds its fence stale.
+    async fn cancel(&self, task: TaskId) -> Result<Cancelled, StoreError>;
+
+    /// Puts a failed task back to the stage it failed in, if its failure says that retrying can help.
+    async fn retry(&self, task: TaskId) -> Result<Retried, StoreError>;
+
+    /// A consistent view of a program's volume and raw storage. Blocks: not for async threads.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownProgram`].
+    fn volume_snapshot(&self, program: ProgramId) -> Result<Box<dyn VolumeSnapshot>, StoreError>;
+
+    /// Writes to a volume outside of a task's step. Returns the new version.
+    ///
+    /// # Errors
+    /// [`StoreError::VolumeConflict`], [`StoreError::UnknownProgram`].
+    async fn write_volume(&self, program: ProgramId, write: VolumeWrite) -> Result<u64, StoreError>;
+
+    /// Prover nodes registered through the API.
+    async fn provers(&self) -> Result<Vec<ProverRecord>, StoreError>;
+
+    /// Registers a node; false when that owner has that address already.
+    async fn add_prover(&self, prover: ProverRecord) -> Result<bool, StoreError>;
+
+    /// Forgets a node; false when there was none.
+    async fn remove_prover(&self, owner: &OwnerId, address: &str) -> Result<bool, StoreError>;
+}

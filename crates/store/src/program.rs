@@ -1,0 +1,77 @@
+//! Programs.
+
+use coprocessor_types::{Backend, BlobDigest, OwnerId, ProgramId};
+use jiff::Timestamp;
+
+/// A program to register.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewProgram {
+    /// [`ProgramId::derive`] of circuit and nonce.
+    pub id: ProgramId,
+    /// Who deploys it.
+    pub owner: OwnerId,
+    /// A label for people; not unique. May be empty.
+    pub name: String,
+    /// What proves its circuit.
+    pub backend: Backend,
+    /// The controller's WebAssembly.
+    pub controller: BlobDigest,
+    /// The circuit.
+    pub circuit: BlobDigest,
+    /// The circuit's verifying key in its backend's encoding; `None` while no real prover has set it up (mock only).
+    pub verifying_key: Option<BlobDigest>,
+    /// Tells apart programs of one circuit.
+    pub nonce: u64,
+    /// Size of its volume in bytes.
+    pub volume_size: u64,
+}
+
+/// A registered program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    /// Its id.
+    pub id: ProgramId,
+    /// Who deployed it.
+    pub owner: OwnerId,
+    /// A label for people; may be empty.
+    pub name: String,
+    /// What proves its circuit.
+    pub backend: Backend,
+    /// The controller that new tasks use.
+    pub controller: BlobDigest,
+    /// The circuit.
+    pub circuit: BlobDigest,
+    /// The circuit's verifying key in its backend's encoding, once known.
+    pub verifying_key: Option<BlobDigest>,
+    /// Tells apart programs of one circuit.
+    pub nonce: u64,
+    /// Size of its volume in bytes.
+    pub volume_size: u64,
+    /// When it was deployed.
+    pub created_at: Timestamp,
+    /// When its controller was last set.
+    pub updated_at: Timestamp,
+}
+
+/// What registering a program came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InsertProgram {
+    /// It is new.
+    Inserted(Program),
+    /// A program with that id is there already, as it was; nothing changed.
+    Exists(Program),
+}
+
+/// What deleting a program came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeleteProgram {
+    /// It is gone, with its volume and its tasks.
+    Deleted,
+    /// There is no such program.
+    Unknown,
+    /// Refused: this many of its tasks are not finished.
+    Busy {
+        /// Number of unfinished tasks.
+        unfinished: u64,
+    },
+}

@@ -1,0 +1,43 @@
+//! A program's volume: numbered pages, and a version that every write raises.
+
+use crate::StoreError;
+use bytes::Bytes;
+
+/// A consistent view of one program's volume. What is written later does not show in it. Blocks.
+pub trait VolumeSnapshot: Send {
+    /// Size of the volume in bytes.
+    fn size(&self) -> u64;
+
+    /// The version this is a view of. Zero: nothing was ever written, the volume is to be formatted.
+    fn version(&self) -> u64;
+
+    /// A page's content; `None` when it is all zeros.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The program's raw storage; `None` when it was never set.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn raw(&self) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// A change of a volume and of raw storage, based on a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VolumeWrite {
+    /// The snapshot's version; the write is refused when the volume has another by then.
+    pub based_on: u64,
+    /// Pages with their new content; `None` where a page is now all zeros.
+    pub pages: Vec<(u32, Option<Vec<u8>>)>,
+    /// New raw storage; `None` leaves it as it is.
+    pub raw: Option<Bytes>,
+}
+
+impl VolumeWrite {
+    /// Whether it changes anything.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty() && self.raw.is_none()
+    }
+}
