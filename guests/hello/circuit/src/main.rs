@@ -1,0 +1,4 @@
+//! Proves [`hello_circuit::circuit`].
+#![cfg_attr(target_os = "zkvm", no_main)]
+
+circuit_sdk::entry!(hello_circuit::circuit);
