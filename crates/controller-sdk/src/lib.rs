@@ -1,0 +1,93 @@
+//! For controllers: what turns a request into a witness, and receives the proof.
+//!
+//! A controller is a library with one function that makes the witness, and optionally one that is called afterwards:
+//!
+//! ```
+//! use controller_sdk::{Witness, serde::Deserialize};
+//!
+//! #[derive(Deserialize)]
+//! #[serde(crate = "controller_sdk::serde")]
+//! pub struct Args {
+//!     name: String,
+//! }
+//!
+//! pub fn get_witnesses(args: Args) -> Result<Vec<Witness>, String> {
+//!     if args.name.is_empty() {
+//!         return Err("`name` is empty".into());
+//!     }
+//!     Ok(vec![Witness::Data(args.name.into_bytes())])
+//! }
+//!
+//! controller_sdk::entry! { get_witnesses: get_witnesses }
+//! ```
+//!
+//! Arguments are JSON, read into whatever type the function takes. An `Err` or a panic ends the call with its text as the
+//! controller's message; the service shows it to whoever made the request.
+//!
+//! [`entry!`] without `entrypoint:` uses [`entrypoint::store`], which keeps the proof as a file where the request says so.
+//! [`host`] has what the service does for a controller: files, raw storage, log, program id, root. With the feature
+//! `testing`, [`testing`] answers these calls in memory, so that a controller is unit-tested by plain `cargo test`.
+//!
+//! `no_std` with `alloc`; the default feature `std` reports panics through the standard library's hook. Without it a
+//! controller's own panic handler calls [`host::panic`].
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(feature = "testing", all(feature = "std", target_arch = "wasm32")))]
+extern crate std;
+
+mod call;
+pub mod entrypoint;
+pub mod host;
+mod msgpack;
+mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use call::{CallError, get_witnesses, run};
+pub use coprocessor_types::{DomainId, ProgramId, Root, StateProof, Witness};
+pub use host::{HostError, HostErrorCode};
+pub use serde;
+pub use serde_json::{self, Value, json};
+
+/// Makes a library a controller: exports `get_witnesses` and `entrypoint` to the sandbox.
+///
+/// `get_witnesses` is a `fn(A) -> Result<Vec<Witness>, E>`, `entrypoint` a `fn(A) -> Result<R, E>`, where `A` is read from
+/// JSON, `R` is written as JSON and `E` prints. The default entrypoint is [`entrypoint::store`].
+///
+/// Exports exist for wasm32 only, so a controller's tests run on the host.
+#[macro_export]
+macro_rules! entry {
+    { get_witnesses: $get_witnesses:path $(,)? } => {
+        $crate::entry! { get_witnesses: $get_witnesses, entrypoint: $crate::entrypoint::store }
+    };
+    { get_witnesses: $get_witnesses:path, entrypoint: $entrypoint:path $(,)? } => {
+        #[cfg(target_arch = "wasm32")]
+        // SAFETY: the sandbox calls these symbols with this signature; a second definition would not link.
+        #[allow(unsafe_code)]
+        const _: () = {
+            #[unsafe(export_name = "get_witnesses")]
+            extern "C" fn exported_get_witnesses() {
+                $crate::exported(|args| $crate::get_witnesses($get_witnesses, args));
+            }
+
+            #[unsafe(export_name = "entrypoint")]
+            extern "C" fn exported_entrypoint() {
+                $crate::exported(|args| $crate::run($entrypoint, args));
+            }
+        };
+    };
+}
+
+/// One exported call: arguments in, result out, failure as the controller's message and a trap. [`entry!`] calls it.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub fn exported(call: impl FnOnce(&[u8]) -> Result<alloc::vec::Vec<u8>, CallError>) {
+    #[cfg(feature = "std")]
+    host::report_panics();
+    let outcome = host::args().map_err(CallError::from).and_then(|args| call(&args));
+    if let Err(error) = outcome.and_then(|result| Ok(host::ret(&result)?)) {
+        host::panic(&alloc::format!("{error}"));
+        core::arch::wasm32::unreachable();
+    }
+}
