@@ -1,1 +1,35 @@
-//! coprocessor-sandbox
+//! Runs controllers: WebAssembly core modules that speak the Valence v0.4 ABI, in wasmtime, under limits.
+//!
+//! A controller is code from strangers. It computes, and reaches everything else through host calls: its arguments and
+//! result, its log, its files and raw storage. What it may use is bounded by [`Limits`], what it used is in [`Usage`],
+//! and every way a run can fail is a [`RunError`] of its own, never a missing result.
+//!
+//! ```text
+//! wasm ──compile──▶ Artifact (kept by the caller) ──load──▶ Module (cached here) ──call──▶ Run
+//! ```
+//!
+//! This crate knows nothing of stores and volumes: whoever calls brings a [`Host`]. Nothing outside this crate knows
+//! wasmtime. Each group of host calls has its file under `capability/`; limits are kept in `limits.rs`.
+
+mod abi;
+mod artifact;
+mod cache;
+mod capability;
+mod engine;
+mod error;
+mod guest;
+mod host;
+mod limits;
+mod module;
+mod run;
+mod sandbox;
+mod ticker;
+
+pub use abi::MAX_BUFFER;
+pub use artifact::Artifact;
+pub use error::{ModuleError, RunError, SandboxError};
+pub use host::{Host, HostError};
+pub use limits::{Limits, SandboxConfig, Usage};
+pub use module::Module;
+pub use run::{Call, Export, Run};
+pub use sandbox::Sandbox;

@@ -1,0 +1,44 @@
+//! What belongs to one run: the wasmtime store's data.
+
+use crate::abi::{Code, Stop};
+use crate::error::RunError;
+use crate::host::Line;
+use crate::limits::Meter;
+use coprocessor_types::{ProgramId, Root};
+use serde_json::Value;
+use wasmtime::{Caller, Extern};
+
+pub(crate) struct Guest {
+    /// JSON.
+    pub(crate) args: Vec<u8>,
+    pub(crate) program: ProgramId,
+    pub(crate) root: Root,
+    pub(crate) line: Line,
+    pub(crate) meter: Meter,
+    pub(crate) log: Vec<String>,
+    /// What it gave last, or why that is not JSON.
+    pub(crate) ret: Option<Result<Value, String>>,
+}
+
+impl Guest {
+    /// Keeps a line, or ends the run.
+    pub(crate) fn log(&mut self, line: String) -> Result<(), RunError> {
+        self.meter.log_line(line.len())?;
+        self.log.push(line);
+        Ok(())
+    }
+}
+
+/// The beginning of every host call: counts it, and opens the controller's memory.
+pub(crate) fn enter<'a>(caller: &'a mut Caller<'_, Guest>) -> Result<(&'a mut [u8], &'a mut Guest), Stop> {
+    caller.data_mut().meter.host_call()?;
+    reenter(caller)
+}
+
+/// The controller's memory again, after a host call was suspended.
+pub(crate) fn reenter<'a>(caller: &'a mut Caller<'_, Guest>) -> Result<(&'a mut [u8], &'a mut Guest), Stop> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        return Err(Code::NoMemory.into());
+    };
+    Ok(memory.data_and_store_mut(caller))
+}

@@ -1,0 +1,172 @@
+//! One run, from its first instruction to its account.
+
+use crate::abi::MAX_BUFFER;
+use crate::error::RunError;
+use crate::guest::Guest;
+use crate::host::{Host, Line};
+use crate::limits::{Limits, Meter, Usage};
+use crate::module::Module;
+use coprocessor_types::{ProgramId, Root};
+use serde_json::Value;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UnknownImportError, UpdateDeadline, WasmBacktrace};
+
+/// A function that every controller exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// Turns a request into witnesses.
+    GetWitnesses,
+    /// Receives a finished proof, or whatever a client sends.
+    Entrypoint,
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Where to begin.
+    pub export: Export,
+    /// What the controller gets from `args`: at most [`crate::MAX_BUFFER`] bytes as JSON.
+    pub args: Value,
+    /// What it gets from `get_controller`.
+    pub program: ProgramId,
+    /// What it gets from `get_historical`.
+    pub root: Root,
+    /// Other limits than the sandbox's own. Memory, table and stack can be less than the sandbox's, not more.
+    pub limits: Option<Limits>,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What the controller gave to `ret` last; `None` if it never called it.
+    pub result: Result<Option<Value>, RunError>,
+    /// What it logged, up to the end of the run however it ended. Lines that begin with a host call's name and
+    /// `refused:` are the host's.
+    pub log: Vec<String>,
+    /// What it used, also if it failed.
+    pub usage: Usage,
+}
+
+impl Export {
+    /// Every export a controller must have.
+    pub const ALL: [Self; 2] = [Self::GetWitnesses, Self::Entrypoint];
+
+    /// Its name in the module.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GetWitnesses => "get_witnesses",
+            Self::Entrypoint => "entrypoint",
+        }
+    }
+}
+
+/// Runs to the end on the calling thread. The engine's clock must tick meanwhile.
+pub(crate) fn run(engine: &Engine, module: &Module, call: Call, limits: Limits, host: &mut dyn Host) -> Run {
+    let args = call.args.to_string().into_bytes();
+    if args.len() > MAX_BUFFER {
+        let error = RunError::ArgsTooLarge { got: args.len(), limit: MAX_BUFFER };
+        return Run { result: Err(error), log: Vec::new(), usage: Usage::default() };
+    }
+    let fuel = limits.fuel;
+    let line = Line::default();
+    let guest = Guest {
+        args,
+        program: call.program,
+        root: call.root,
+        line: line.clone(),
+        meter: Meter::new(limits),
+        log: Vec::new(),
+        ret: None,
+    };
+    let mut store = Store::new(engine, guest);
+    let ended = drive(execute(&mut store, module, call.export, fuel), &line, host);
+    let left = store.get_fuel().unwrap_or(fuel);
+    let guest = store.into_data();
+    let usage = guest.meter.usage(fuel - left);
+    let result = match ended {
+        Ok(()) => guest.ret.transpose().map_err(|reason| RunError::BadResult { reason }),
+        Err(error) => Err(explain(error, &guest.meter)),
+    };
+    Run { result, log: guest.log, usage }
+}
+
+/// Limits hold from before the start function on.
+async fn execute(store: &mut Store<Guest>, module: &Module, export: Export, fuel: u64) -> wasmtime::Result<()> {
+    store.set_fuel(fuel)?;
+    store.limiter(|guest| &mut guest.meter);
+    store.set_epoch_deadline(1);
+    // Ticks come late on a busy machine; the time is what the clock says, not how many there were.
+    store.epoch_deadline_callback(|store| {
+        store.data().meter.wall_clock()?;
+        Ok(UpdateDeadline::Continue(1))
+    });
+    let instance = module.pre().instantiate_async(&mut *store).await?;
+    let function = instance.get_typed_func::<(), ()>(&mut *store, export.name())?;
+    function.call_async(&mut *store, ()).await
+}
+
+/// Polls a run to its end. It suspends for nothing but the host.
+fn drive<T>(run: impl Future<Output = T>, line: &Line, host: &mut dyn Host) -> T {
+    let mut run = pin!(run);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match run.as_mut().poll(&mut context) {
+            Poll::Ready(ended) => return ended,
+            Poll::Pending => line.serve(host),
+        }
+    }
+}
+
+fn explain(error: wasmtime::Error, meter: &Meter) -> RunError {
+    let frames = frames(&error);
+    let error = match error.downcast::<RunError>() {
+        Ok(RunError::Guest { message }) => {
+            return meter.refused(Some(message.clone())).unwrap_or(RunError::Guest { message });
+        }
+        Ok(error) => return error,
+        Err(error) => error,
+    };
+    if let Some(unknown) = error.downcast_ref::<UnknownImportError>() {
+        return RunError::UnknownImport { module: unknown.module().into(), name: unknown.name().into() };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return RunError::Busy;
+    }
+    let limits = meter.limits();
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => RunError::OutOfFuel { limit: limits.fuel },
+        Some(Trap::StackOverflow) => RunError::Stack { limit: limits.stack_bytes },
+        Some(trap) => meter.refused(None).unwrap_or_else(|| RunError::Trap {
+            kind: trap_kind(*trap),
+            message: trap.to_string().trim_start_matches("wasm trap: ").into(),
+            frames,
+        }),
+        None => meter.refused(None).unwrap_or_else(|| RunError::Start { message: format!("{error:#}") }),
+    }
+}
+
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => name.chars().take(256).collect(),
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().take(20).map(name).collect()
+}
+
+fn trap_kind(trap: Trap) -> &'static str {
+    match trap {
+        Trap::UnreachableCodeReached => "unreachable",
+        Trap::MemoryOutOfBounds => "memory_out_of_bounds",
+        Trap::TableOutOfBounds => "table_out_of_bounds",
+        Trap::IndirectCallToNull => "indirect_call_to_null",
+        Trap::BadSignature => "indirect_call_type_mismatch",
+        Trap::IntegerOverflow => "integer_overflow",
+        Trap::IntegerDivisionByZero => "integer_division_by_zero",
+        Trap::BadConversionToInteger => "invalid_conversion_to_integer",
+        _ => "other",
+    }
+}

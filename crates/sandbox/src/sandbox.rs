@@ -1,0 +1,145 @@
+//! The sandbox itself.
+
+use crate::artifact::Artifact;
+use crate::cache::Cache;
+use crate::error::{ModuleError, RunError, SandboxError};
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::limits::{SandboxConfig, Usage};
+use crate::module::{self, Module};
+use crate::run::{self, Call, Run};
+use crate::ticker::Ticker;
+use crate::{capability, engine};
+use coprocessor_types::BlobDigest;
+use std::sync::{Arc, Mutex, PoisonError};
+use wasmtime::{Engine, InstancePre, Linker};
+
+/// Compiles and runs controllers. One for the whole process; cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<Guest>,
+    config: SandboxConfig,
+    fingerprint: [u8; 32],
+    cache: Cache,
+    compiling: Mutex<()>,
+    ticker: Ticker,
+}
+
+impl Sandbox {
+    /// Sets up the engine and its clock, a thread. Reserves address space for the memories of twice
+    /// [`SandboxConfig::threads`] runs, but no memory.
+    ///
+    /// # Errors
+    /// Settings that can't work; too little address space.
+    pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
+        let engine = engine::build(&config)?;
+        let linker = capability::linker(&engine)
+            .map_err(|error| SandboxError::Engine { message: format!("{error:#}"), slots: engine::slots(&config) })?;
+        Ok(Self(Arc::new(Inner {
+            ticker: Ticker::start(engine.clone()).map_err(SandboxError::Clock)?,
+            fingerprint: engine::fingerprint(&engine),
+            cache: Cache::new(config.cache_bytes),
+            compiling: Mutex::new(()),
+            linker,
+            config,
+            engine,
+        })))
+    }
+
+    /// How it was set up.
+    pub fn config(&self) -> &SandboxConfig {
+        &self.0.config
+    }
+
+    /// Checks that `wasm` is a controller, and compiles it.
+    ///
+    /// A controller is a WebAssembly core module that exports a memory named `memory` and the functions `get_witnesses`
+    /// and `entrypoint`, both without parameters and results. It imports functions only: those of Valence v0.4 with
+    /// their own types, and any others, which fail when they are called. A start function is run at the beginning of
+    /// every call, under the call's limits.
+    ///
+    /// Blocks, for seconds if the module is large. One module is compiled at a time, on all cores.
+    ///
+    /// # Errors
+    /// What makes it no controller.
+    pub fn compile(&self, wasm: &[u8]) -> Result<Artifact, ModuleError> {
+        let turn = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let compiled = module::compile(&self.0.engine, wasm, self.0.config.module_bytes)?;
+        drop(turn);
+        module::check(&compiled)?;
+        self.link(&compiled).map_err(|message| ModuleError::ImportType { message })?;
+        let code = compiled.serialize().map_err(|error| ModuleError::Invalid { message: format!("{error:#}") })?;
+        Ok(Artifact::pack(&self.0.fingerprint, &BlobDigest::of(wasm), &code))
+    }
+
+    /// Names the engine's version, its settings and the processor: 64 hexadecimal digits. An artifact made under
+    /// another fingerprint must be made again.
+    pub fn fingerprint(&self) -> String {
+        BlobDigest(self.0.fingerprint).to_string()
+    }
+
+    /// The module whose WebAssembly has that SHA-256, if it is loaded. Costs a look into a map.
+    pub fn cached(&self, key: &BlobDigest) -> Option<Module> {
+        self.0.cache.get(key)
+    }
+
+    /// Loads what [`Sandbox::compile`] made of the module whose WebAssembly has that SHA-256, unless it is loaded
+    /// already, and keeps it.
+    ///
+    /// The artifact is machine code and will be run as it is: it must come from the service's own store.
+    ///
+    /// # Errors
+    /// An artifact of another sandbox or another module, or a damaged one: all are cured by compiling again.
+    pub fn load(&self, key: BlobDigest, artifact: &Artifact) -> Result<Module, ModuleError> {
+        if let Some(module) = self.cached(&key) {
+            return Ok(module);
+        }
+        let damaged = |message: String| ModuleError::Damaged { reason: message };
+        let code = artifact.code(&self.0.fingerprint, &key)?;
+        // SAFETY: `deserialize` must only be given what an engine like this one serialized, unchanged. The header shows
+        // that `compile` of this very version, configuration and processor made it from the module `key`, and that no
+        // byte of the code has changed since. That it was not forged, header and all, is what this function's
+        // documentation asks of the caller: artifacts lie where only the service writes.
+        #[allow(unsafe_code)]
+        let compiled = unsafe { wasmtime::Module::deserialize(&self.0.engine, code) };
+        let compiled = compiled.map_err(|error| damaged(format!("{error:#}")))?;
+        let module = Module::new(self.link(&compiled).map_err(damaged)?, code.len());
+        self.0.cache.put(key, module.clone());
+        Ok(module)
+    }
+
+    /// Runs one export to its end on the calling thread, whatever the size of that thread's stack.
+    ///
+    /// Blocks, for as long as [`crate::Limits::wall_clock`] and no longer, but for a host call that does not return. It
+    /// does not wait its turn: callers let at most [`SandboxConfig::threads`] run at once. A host may call again from
+    /// within a host call. Beyond the room there is, a call is refused with [`RunError::Busy`].
+    ///
+    /// # Panics
+    /// As `host` does.
+    pub fn call(&self, module: &Module, call: Call, host: &mut dyn Host) -> Run {
+        if !Engine::same(module.pre().module().engine(), &self.0.engine) {
+            let error = RunError::Start { message: "it was loaded by another sandbox".into() };
+            return Run { result: Err(error), log: Vec::new(), usage: Usage::default() };
+        }
+        let own = &self.0.config.limits;
+        let limits = call.limits.as_ref().map_or_else(|| own.clone(), |limits| limits.within(own));
+        let _ticking = self.0.ticker.ticking();
+        run::run(&self.0.engine, module, call, limits, host)
+    }
+
+    /// Resolves every import, which shows those of another type.
+    fn link(&self, compiled: &wasmtime::Module) -> Result<InstancePre<Guest>, String> {
+        capability::linker_for(&self.0.linker, compiled)
+            .and_then(|linker| linker.instantiate_pre(compiled))
+            .map_err(|error| format!("{error:#}"))
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}

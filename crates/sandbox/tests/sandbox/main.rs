@@ -1,0 +1,8 @@
+//! The sandbox through its public interface, with controllers written as WebAssembly text.
+
+mod concurrency;
+mod harness;
+mod host_calls;
+mod limits;
+mod modules;
+mod outcomes;
