@@ -1,1 +1,459 @@
 //! A typed client of `/api/v1`.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), coprocessor_api::client::ClientError> {
+//! use coprocessor_api::{TaskRequest, client::{Client, Update}};
+//!
+//! let client = Client::new("http://127.0.0.1:37281")?;
+//! let program = "…64 hexadecimal digits…".parse().expect("an id");
+//! let task = client.create_task(&program, &TaskRequest::default(), Some("order-17")).await?;
+//! let mut follow = client.follow(task.id.parse().expect("the service hands out ids"), None);
+//! while let Some(update) = follow.next().await? {
+//!     if let Update::Event(event) = update {
+//!         assert_eq!(event.task, task.id);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod download;
+mod error;
+mod exchange;
+mod follow;
+mod sse;
+
+pub use download::Download;
+pub use error::ClientError;
+pub use follow::{Follow, Update};
+
+use crate::{
+    CallView, Directory, EventList, ExecuteRequest, ExecutionView, HealthView, ProgramList, ProgramView, ProofView,
+    ProverList, ProverRequest, ProverView, RootView, ServiceInfo, TaskList, TaskRequest, TaskState, TaskView,
+    VerifyRequest, VerifyView, VerifyingKeyView, WitnessView,
+};
+use bytes::Bytes;
+use coprocessor_types::{Backend, ProgramId, TaskId};
+use exchange::{Exchange, Patience};
+use reqwest::{
+    Method, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+    multipart::{Form, Part},
+};
+use std::time::Duration;
+
+/// How often a request with an idempotency key is sent again when its answer was lost.
+const RESENDS: u32 = 3;
+
+/// A coprocessor at one address. Cheap to clone; clones share connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    exchange: Exchange,
+}
+
+/// A program to deploy.
+#[derive(Clone, Debug, Default)]
+pub struct Deployment {
+    /// A label for people; up to 128 characters.
+    pub name: String,
+    /// The controller: a WebAssembly module.
+    pub controller: Bytes,
+    /// The circuit.
+    pub circuit: Bytes,
+    /// What proves it; the service's default is SP1.
+    pub backend: Option<Backend>,
+    /// Tells apart programs of one circuit.
+    pub nonce: u64,
+    /// Size of its volume in bytes.
+    pub volume_size: Option<u64>,
+}
+
+/// What a deployment came to.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// The program.
+    pub program: ProgramView,
+    /// False where the service had this very program already.
+    pub created: bool,
+}
+
+/// Which part of a list to get.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// Entries at most; the service's default and upper bound apply.
+    pub limit: Option<u32>,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// Only of this program.
+    pub program: Option<ProgramId>,
+    /// Only in this state.
+    pub state: Option<TaskState>,
+}
+
+/// What lies at a path of a volume.
+#[derive(Debug)]
+pub enum PathContent {
+    /// A file, to be read.
+    File(Download),
+    /// A directory.
+    Directory(Directory),
+}
+
+impl Client {
+    /// A client of the coprocessor at `base_url`, such as `http://127.0.0.1:37281`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ClientError::BadUrl`], or [`ClientError::Tls`] where `https` is asked for and the system has no roots.
+    pub fn new(base_url: &str) -> Result<Self, ClientError> {
+        Ok(Self { exchange: Exchange::new(base_url)? })
+    }
+
+    /// The address, without a slash at the end.
+    pub fn base_url(&self) -> &str {
+        self.exchange.base_url()
+    }
+
+    /// The service's name, version and identity.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; so for every method below.
+    pub async fn info(&self) -> Result<ServiceInfo, ClientError> {
+        self.exchange.get(&[], &[]).await
+    }
+
+    /// Whether the process answers at all.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn live(&self) -> Result<HealthView, ClientError> {
+        self.exchange.health("live").await.map(|(_, view)| view)
+    }
+
+    /// Whether the service can work (first), and what it says of itself.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. A service that answers it is not ready is no error.
+    pub async fn ready(&self) -> Result<(bool, HealthView), ClientError> {
+        self.exchange.health("ready").await
+    }
+
+    /// Deploys a program. The same deployment again answers the same program.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problems `invalid_controller`, `invalid_circuit`, `program_exists`, `too_large`.
+    pub async fn deploy(&self, deployment: Deployment) -> Result<Deployed, ClientError> {
+        let request = self.exchange.request(Method::POST, &["programs"], Patience::Work)?;
+        let response = self.exchange.send(request.multipart(deployment.into_form())).await?;
+        let created = response.status() == StatusCode::CREATED;
+        Ok(Deployed { program: exchange::json(response).await?, created })
+    }
+
+    /// A page of programs, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn programs(&self, page: &Page) -> Result<ProgramList, ClientError> {
+        self.exchange.get(&["programs"], &page.query()).await
+    }
+
+    /// A program.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn program(&self, program: &ProgramId) -> Result<ProgramView, ClientError> {
+        self.exchange.get(&["programs", &program.to_string()], &[]).await
+    }
+
+    /// A program's controller.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn controller(&self, program: &ProgramId) -> Result<Download, ClientError> {
+        self.exchange.download(&["programs", &program.to_string(), "controller"]).await
+    }
+
+    /// A program's circuit.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn circuit(&self, program: &ProgramId) -> Result<Download, ClientError> {
+        self.exchange.download(&["programs", &program.to_string(), "circuit"]).await
+    }
+
+    /// A program's verifying key.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `no_verifying_key` while it is not known.
+    pub async fn verifying_key(&self, program: &ProgramId) -> Result<VerifyingKeyView, ClientError> {
+        self.exchange.get(&["programs", &program.to_string(), "vk"], &[]).await
+    }
+
+    /// Replaces a program's controller. Tasks admitted before keep the one they have.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_controller(&self, program: &ProgramId, controller: Bytes) -> Result<ProgramView, ClientError> {
+        let path = ["programs", &program.to_string(), "controller"];
+        let request = self.exchange.request(Method::PUT, &path, Patience::Work)?;
+        exchange::json(self.exchange.send(octets(request, controller)).await?).await
+    }
+
+    /// Deletes a program with its volume.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `program_busy` while tasks are unfinished.
+    pub async fn delete_program(&self, program: &ProgramId) -> Result<(), ClientError> {
+        self.exchange.delete(&["programs", &program.to_string()]).await
+    }
+
+    /// Runs a controller's `get_witnesses` without a task.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a failing guest is a problem with the guest's code and log.
+    pub async fn witness(&self, program: &ProgramId, request: &ExecuteRequest) -> Result<WitnessView, ClientError> {
+        self.exchange.post(&["programs", &program.to_string(), "witness"], request).await
+    }
+
+    /// Runs the controller and the circuit, without a proof.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a failing guest is a problem with the guest's code and log.
+    pub async fn execute(&self, program: &ProgramId, request: &ExecuteRequest) -> Result<ExecutionView, ClientError> {
+        self.exchange.post(&["programs", &program.to_string(), "execute"], request).await
+    }
+
+    /// Calls a controller's `entrypoint` with `args`. What it writes to its volume stays.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a failing guest is a problem with the guest's code and log.
+    pub async fn call(&self, program: &ProgramId, args: &serde_json::Value) -> Result<CallView, ClientError> {
+        self.exchange.post(&["programs", &program.to_string(), "call"], args).await
+    }
+
+    /// Asks for a proof. With an idempotency key, a request whose answer was lost on the way is sent again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn create_task(
+        &self,
+        program: &ProgramId,
+        request: &TaskRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<TaskView, ClientError> {
+        let path = ["programs", &program.to_string(), "tasks"];
+        let mut resends = 0;
+        loop {
+            let mut post = self.exchange.request(Method::POST, &path, Patience::Answer)?.json(request);
+            if let Some(key) = idempotency_key {
+                post = post.header("idempotency-key", key);
+            }
+            let answer = match self.exchange.send(post).await {
+                Ok(response) => exchange::json(response).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(ClientError::Interrupted { .. }) if idempotency_key.is_some() && resends < RESENDS => {
+                    resends += 1;
+                    tokio::time::sleep(Duration::from_millis(250) * resends).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// A page of tasks, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tasks(&self, filter: &TaskFilter, page: &Page) -> Result<TaskList, ClientError> {
+        let mut query = page.query();
+        query.extend(filter.program.map(|program| ("program", program.to_string())));
+        query.extend(filter.state.map(|state| ("state", state.as_str().to_owned())));
+        self.exchange.get(&["tasks"], &query).await
+    }
+
+    /// A task.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn task(&self, task: &TaskId) -> Result<TaskView, ClientError> {
+        self.exchange.get(&["tasks", &task.to_string()], &[]).await
+    }
+
+    /// What has happened to a task so far: events after sequence number `after`, oldest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(
+        &self,
+        task: &TaskId,
+        after: Option<u64>,
+        limit: Option<u32>,
+    ) -> Result<EventList, ClientError> {
+        let mut query = Vec::new();
+        query.extend(after.map(|after| ("after", after.to_string())));
+        query.extend(limit.map(|limit| ("limit", limit.to_string())));
+        self.exchange.get(&["tasks", &task.to_string(), "events"], &query).await
+    }
+
+    /// Follows a task's events as they happen, from after sequence number `after`, over lost connections, to its end.
+    pub fn follow(&self, task: TaskId, after: Option<u64>) -> Follow {
+        Follow::new(self.clone(), task, after)
+    }
+
+    /// A task's verified proof and all that a verifier needs.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `no_proof` while there is none.
+    pub async fn proof(&self, task: &TaskId) -> Result<ProofView, ClientError> {
+        self.exchange.get(&["tasks", &task.to_string(), "proof"], &[]).await
+    }
+
+    /// A task's proof alone, in its backend's encoding.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `no_proof` while there is none.
+    pub async fn proof_bytes(&self, task: &TaskId) -> Result<Download, ClientError> {
+        self.exchange.download(&["tasks", &task.to_string(), "proof"]).await
+    }
+
+    /// Has a failed task tried again.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `task_not_retryable`.
+    pub async fn retry(&self, task: &TaskId) -> Result<TaskView, ClientError> {
+        let path = ["tasks", &task.to_string(), "retry"];
+        exchange::json(self.exchange.send(self.exchange.request(Method::POST, &path, Patience::Answer)?).await?).await
+    }
+
+    /// Cancels a task.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `task_finished`.
+    pub async fn cancel(&self, task: &TaskId) -> Result<TaskView, ClientError> {
+        let path = ["tasks", &task.to_string()];
+        exchange::json(self.exchange.send(self.exchange.request(Method::DELETE, &path, Patience::Answer)?).await?).await
+    }
+
+    /// What lies at `path` of a program's volume; `""` or `"/"` is the root directory.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `unknown_file`.
+    pub async fn read(&self, program: &ProgramId, path: &str) -> Result<PathContent, ClientError> {
+        let request = self.exchange.file_request(Method::GET, program, path, Patience::Work)?;
+        let response = self.exchange.send(request).await?;
+        let is_json = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.starts_with("application/json"));
+        if is_json {
+            exchange::json(response).await.map(PathContent::Directory)
+        } else {
+            Ok(PathContent::File(Download::new(response)))
+        }
+    }
+
+    /// Writes a file of a program's volume. Directories are made as needed.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problems `invalid_path`, `file_conflict`, `volume_full`.
+    pub async fn write_file(&self, program: &ProgramId, path: &str, content: Bytes) -> Result<(), ClientError> {
+        let request = self.exchange.file_request(Method::PUT, program, path, Patience::Work)?;
+        self.exchange.send(octets(request, content)).await.map(drop)
+    }
+
+    /// Deletes a file or an empty directory of a program's volume.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `unknown_file`.
+    pub async fn delete_file(&self, program: &ProgramId, path: &str) -> Result<(), ClientError> {
+        let request = self.exchange.file_request(Method::DELETE, program, path, Patience::Answer)?;
+        self.exchange.send(request).await.map(drop)
+    }
+
+    /// A program's volume as a FAT-16 image.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn image(&self, program: &ProgramId) -> Result<Download, ClientError> {
+        self.exchange.download(&["programs", &program.to_string(), "image"]).await
+    }
+
+    /// The current root.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn current_root(&self) -> Result<RootView, ClientError> {
+        self.exchange.get(&["roots", "current"], &[]).await
+    }
+
+    /// Has a proof verified by the service. A proof that does not hold is an answer, not an error.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `invalid_claim` for a request that lacks something.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<VerifyView, ClientError> {
+        self.exchange.post(&["verify"], request).await
+    }
+
+    /// The prover nodes that the service knows.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn provers(&self) -> Result<ProverList, ClientError> {
+        self.exchange.get(&["provers"], &[]).await
+    }
+
+    /// Registers a prover node.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `invalid_prover`.
+    pub async fn add_prover(&self, request: &ProverRequest) -> Result<ProverView, ClientError> {
+        self.exchange.post(&["provers"], request).await
+    }
+
+    /// Takes a registered prover node away.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `unknown_prover`.
+    pub async fn remove_prover(&self, address: &str) -> Result<(), ClientError> {
+        let request = self.exchange.request(Method::DELETE, &["provers"], Patience::Answer)?;
+        self.exchange.send(request.query(&[("address", address)])).await.map(drop)
+    }
+}
+
+impl Page {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        query.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
+        query.extend(self.limit.map(|limit| ("limit", limit.to_string())));
+        query
+    }
+}
+
+impl Deployment {
+    fn into_form(self) -> Form {
+        let raw = |content: Bytes, name: &'static str| {
+            let length = content.len() as u64;
+            Part::stream_with_length(content, length).file_name(name)
+        };
+        let mut form = Form::new().text("name", self.name).text("nonce", self.nonce.to_string());
+        if let Some(backend) = self.backend {
+            form = form.text("backend", backend.as_str());
+        }
+        if let Some(size) = self.volume_size {
+            form = form.text("volume_size", size.to_string());
+        }
+        form.part("controller", raw(self.controller, "controller.wasm"))
+            .part("circuit", raw(self.circuit, "circuit.elf"))
+    }
+}
+
+fn octets(request: reqwest::RequestBuilder, content: Bytes) -> reqwest::RequestBuilder {
+    request.header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")).body(content)
+}
