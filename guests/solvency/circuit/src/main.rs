@@ -1,0 +1,4 @@
+//! Proves [`solvency_circuit::circuit`].
+#![cfg_attr(target_os = "zkvm", no_main)]
+
+circuit_sdk::entry!(solvency_circuit::circuit);
