@@ -3,7 +3,8 @@
 use coprocessor_types::{BlobDigest, ProgramId, TaskId};
 use std::path::PathBuf;
 
-/// Why the store could not do what it was asked. Whatever failed has changed nothing.
+/// Why the store could not do what it was asked. Whatever failed has changed nothing; only after a failed fsync
+/// ([`Self::Io`], and [`Self::Closed`] from then on) does nobody know, until the store is opened again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the directory open.
@@ -95,7 +96,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The store is shutting down.
-    #[error("the store is closed")]
+    /// The store is shutting down, or has stopped because what it wrote could not be made durable.
+    #[error("the store is closed; if nobody is shutting down, see the failure before this one and restart")]
     Closed,
 }

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-pub use embedded::EmbeddedStore;
+pub use embedded::{EmbeddedConfig, EmbeddedStore};
 pub use error::StoreError;
 pub use program::{DeleteProgram, InsertProgram, NewProgram, Program};
 pub use prover::ProverRecord;
@@ -58,8 +58,16 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
-/// The store. Every method that changes something returns after the change is durable (fsync), and changes everything
-/// or nothing.
+/// The store. Every method changes everything it says or nothing, and what it has changed, every later call sees.
+///
+/// # Durability
+/// What a client may be told survives the loss of power: methods that change something return after an fsync. The steps
+/// of a task, [`claim`](Self::claim), [`heartbeat`](Self::heartbeat), [`progress`](Self::progress) and
+/// [`finish_step`](Self::finish_step), return once they are committed: they outlive the process from then on (kill -9),
+/// and reach the disk a moment later or with the next fsync, whichever is first. Losing power can take back the last
+/// steps, latest first and each as a whole (its volume writes too), so the task goes on from an earlier step; it never
+/// takes back an admission. A step that is to be relied upon outside of the store, by a prover node that knows jobs by
+/// their fence, say, needs a [`flush`](Self::flush) first.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// This instance's identity: drawn at random when the store was made, the same ever after.
@@ -67,6 +75,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What has been committed, from now on.
     fn changes(&self) -> broadcast::Receiver<Change>;
+
+    /// Returns when all that was committed before is durable.
+    async fn flush(&self) -> Result<(), StoreError>;
 
     /// Checks that the store can be read and written.
     async fn health(&self) -> Result<(), StoreError>;
@@ -81,31 +92,50 @@ pub trait Store: Send + Sync + 'static {
     async fn blob(&self, digest: BlobDigest) -> Result<Bytes, StoreError>;
 
     /// Registers a program. Its blobs must have been put.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobMissing`].
     async fn insert_program(&self, program: NewProgram) -> Result<InsertProgram, StoreError>;
 
     /// A program.
     async fn program(&self, id: ProgramId) -> Result<Option<Program>, StoreError>;
 
     /// Programs, newest first; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`].
     async fn programs(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Program>, StoreError>;
 
     /// Gives a program another controller. `None` when there is no such program. Admitted tasks keep theirs.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobMissing`].
     async fn set_controller(&self, id: ProgramId, controller: BlobDigest) -> Result<Option<Program>, StoreError>;
 
     /// Records a program's verifying key, when it is known only after deployment. Changes nothing where one is recorded
     /// already. Returns the program as it is then; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobMissing`].
     async fn set_verifying_key(&self, id: ProgramId, key: BlobDigest) -> Result<Option<Program>, StoreError>;
 
     /// Removes a program, its volume, and its tasks with their events; refused while a task is not finished.
     async fn delete_program(&self, id: ProgramId) -> Result<DeleteProgram, StoreError>;
 
     /// Admits a task: one transaction writes it, its first event and its idempotency key.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownProgram`], [`StoreError::BlobMissing`].
     async fn admit(&self, task: NewTask) -> Result<Admission, StoreError>;
 
     /// A task.
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
 
-    /// Tasks, newest first; at most `limit`.
+    /// Tasks, newest first; at most `limit`. None that was there at the first page is left out or listed twice because of others
+    /// that are admitted meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`].
     async fn tasks(&self, filter: TaskFilter, after: Option<Cursor>, limit: usize) -> Result<Page<Task>, StoreError>;
 
     /// A task's events with a sequence number above `after`, oldest first; at most `limit`.
@@ -124,7 +154,8 @@ pub trait Store: Send + Sync + 'static {
     /// Prolongs a lease.
     ///
     /// # Errors
-    /// [`StoreError::StaleFence`] when the claim is no longer this worker's.
+    /// [`StoreError::StaleFence`] when the claim is no longer this worker's. A lease that ran out is prolonged as long as
+    /// nobody else has claimed the task.
     async fn heartbeat(&self, task: TaskId, fence: u64, lease: Duration) -> Result<(), StoreError>;
 
     /// Appends an event to a claimed task without changing its state.
@@ -136,8 +167,8 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a step: blobs, volume, state, queue and event in one transaction, and the lease is given back.
     ///
     /// # Errors
-    /// [`StoreError::StaleFence`]; [`StoreError::VolumeConflict`] when the volume has changed since its snapshot. Both
-    /// change nothing.
+    /// [`StoreError::StaleFence`]; [`StoreError::WrongState`] when the outcome is not one of the stage the task is in;
+    /// [`StoreError::VolumeConflict`] when the volume has changed since its snapshot. All change nothing.
     async fn finish_step(&self, task: TaskId, fence: u64, outcome: StepOutcome) -> Result<Task, StoreError>;
 
     /// Cancels a task in any unfinished state; a step that is running finds its fence stale.

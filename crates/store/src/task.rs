@@ -1,5 +1,7 @@
 //! Tasks, their events, and the steps that move them on.
 
+pub(crate) mod transition;
+
 use crate::VolumeWrite;
 use bytes::Bytes;
 use coprocessor_types::{BlobDigest, OwnerId, ProgramId, ProofKind, Root, TaskId};
@@ -59,7 +61,17 @@ impl TaskState {
 
     /// Whether nothing more will happen.
     pub const fn is_finished(self) -> bool {
-        matches!(self, Self::Delivered | Self::Failed | Self::Cancelled)
+        self.stage().is_none()
+    }
+
+    /// The stage a task in this state waits for or is in; `None` when it is finished.
+    pub const fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Queued | Self::Executing => Some(Stage::Execute),
+            Self::Proving => Some(Stage::Prove),
+            Self::Delivering => Some(Stage::Deliver),
+            Self::Delivered | Self::Failed | Self::Cancelled => None,
+        }
     }
 }
 

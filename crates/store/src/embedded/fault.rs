@@ -1,0 +1,90 @@
+//! SQLite's errors become the store's here and nowhere else, so that no SQLite type is in the seam.
+
+use crate::StoreError;
+use rusqlite::{Error, ErrorCode};
+use std::{io, path::Path};
+
+/// What goes wrong inside a transaction.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Sqlite(Error),
+    Store(StoreError),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Store(error) => error,
+            Fault::Sqlite(error) => from_sqlite(error),
+        }
+    }
+}
+
+fn from_sqlite(error: Error) -> StoreError {
+    match &error {
+        Error::SqliteFailure(failure, _) => match failure.code {
+            ErrorCode::DiskFull => StoreError::Full,
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+                StoreError::Corrupt { what: "the database file", reason: error.to_string() }
+            }
+            _ => StoreError::Database(Box::new(error)),
+        },
+        Error::FromSqlConversionFailure(..)
+        | Error::InvalidColumnType(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::Utf8Error(..) => StoreError::Corrupt { what: "a row", reason: error.to_string() },
+        _ => StoreError::Database(Box::new(error)),
+    }
+}
+
+/// A system error about a file of the store.
+pub(super) fn io_error(path: &Path, source: io::Error) -> StoreError {
+    if is_full(&source) { StoreError::Full } else { StoreError::Io { path: path.to_owned(), source } }
+}
+
+/// An error of the blob store, which wraps the system's.
+pub(super) fn blob_error(error: object_store::Error) -> StoreError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if current.downcast_ref::<io::Error>().is_some_and(is_full) {
+            return StoreError::Full;
+        }
+        cause = current.source();
+    }
+    StoreError::Blobs(Box::new(error))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_however_it_is_wrapped() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(io_error(Path::new("x"), full()), StoreError::Full));
+        let wrapped = object_store::Error::Generic { store: "x", source: Box::new(full()) };
+        assert!(matches!(blob_error(wrapped), StoreError::Full));
+        let other = object_store::Error::Generic { store: "x", source: "other".into() };
+        assert!(matches!(blob_error(other), StoreError::Blobs(_)));
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        assert!(matches!(from_sqlite(Error::SqliteFailure(code, None)), StoreError::Full));
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
+        assert!(matches!(from_sqlite(Error::SqliteFailure(code, None)), StoreError::Corrupt { .. }));
+    }
+}

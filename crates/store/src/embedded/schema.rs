@@ -1,0 +1,30 @@
+//! The database's tables, and how an older database gets them.
+
+use super::fault::Fault;
+use crate::StoreError;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+/// Each brings the schema from the version that is its place in the list to the next one. Released ones never change.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/0001_initial.sql")];
+
+/// Brings the database to the newest version.
+///
+/// # Errors
+/// [`StoreError::Schema`] when it has a version this code doesn't know.
+pub(super) fn migrate(db: &mut Connection, directory: &Path) -> Result<(), Fault> {
+    let newest = MIGRATIONS.len();
+    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let current = usize::try_from(found)
+        .ok()
+        .filter(|&version| version <= newest)
+        .ok_or_else(|| StoreError::Schema { path: directory.to_owned(), got: found, expected: newest as i64 })?;
+    for (version, migration) in MIGRATIONS.iter().enumerate().skip(current) {
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", version as i64 + 1)?;
+        transaction.commit()?;
+        tracing::info!(directory = %directory.display(), version = version + 1, "store schema migrated");
+    }
+    Ok(())
+}

@@ -1,0 +1,501 @@
+//! The one connection that writes, and the thread that owns it.
+//!
+//! The thread takes all waiting jobs, runs each in a savepoint of its own inside one transaction, and commits once: a
+//! job that fails takes back only itself. Commits go to the log without an fsync; a second thread does those, so that
+//! one fsync serves all that was committed while the one before was running, and the next transactions need not wait
+//! for it. Jobs that promise durability are answered after it, the others after the commit.
+
+use super::fault::{Fault, io_error};
+use crate::{Change, StoreError};
+use rusqlite::Connection;
+use std::{
+    io, mem,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc as threads,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Jobs that can wait for the writer; more make their callers wait before they are queued.
+const QUEUED_JOBS: usize = 1024;
+
+/// Jobs in one transaction. Bounds how long the first waits for the last.
+const BATCH: usize = 256;
+
+/// Batches that can wait for an fsync.
+const UNSYNCED_BATCHES: usize = 64;
+
+/// When a job's caller is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Durability {
+    /// After the commit: survives the process, and with a delay the loss of power.
+    Committed,
+    /// After an fsync of the commit and all before it.
+    Synced,
+}
+
+/// Hands jobs to the writer's thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` once closed.
+    jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// How the log is made durable.
+pub(super) struct Log {
+    /// For errors.
+    pub(super) path: PathBuf,
+    /// An fsync of it.
+    pub(super) sync: Box<dyn FnMut() -> io::Result<()> + Send>,
+    /// How long after a commit that nobody waits for.
+    pub(super) delay: Duration,
+}
+
+impl Writer {
+    /// Starts the threads. `db` must be in WAL mode with `synchronous=NORMAL`.
+    pub(super) fn start(db: Connection, log: Log, changes: broadcast::Sender<Change>) -> Result<Self, StoreError> {
+        let path = log.path.clone();
+        let (jobs, waiting) = mpsc::channel(QUEUED_JOBS);
+        let (unsynced, to_sync) = threads::sync_channel(UNSYNCED_BATCHES);
+        let failed = Arc::new(AtomicBool::new(false));
+        let syncer = Syncer { log, failed: failed.clone(), synced: 0 };
+        let committer = Committer { db, changes, unsynced, failed, commits: 0 };
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| io_error(&path, error))
+        };
+        let threads = vec![
+            spawn("store-writer", Box::new(move || committer.run(waiting)))?,
+            spawn("store-sync", Box::new(move || syncer.run(&to_sync)))?,
+        ];
+        Ok(Self { jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
+    }
+
+    /// Runs `work` in the next transaction. It is run, and committed, even when the caller goes away meanwhile.
+    pub(super) async fn write<T, F>(&self, durability: Durability, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
+    {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let job = Command { durability, step: Step::Waiting(work), reply };
+        jobs.send(Box::new(job)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Takes no more jobs, finishes those it has, syncs, and closes the connection.
+    pub(super) fn close(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // A thread that panicked has said so on standard error; its callers got `Closed`.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A unit of work with somebody waiting for its result.
+trait Job: Send {
+    /// Does the work; whether it went well.
+    fn run(&mut self, db: &Connection, changes: &mut Vec<Change>) -> bool;
+    /// Why the transaction is no more, for the others in it, after this one's failure has ended it.
+    fn transaction_lost(&self) -> StoreError;
+    /// Makes it a failure, unless it is one already.
+    fn fail(&mut self, error: StoreError);
+    fn durability(&self) -> Durability;
+    fn answer(self: Box<Self>);
+}
+
+struct Command<T, F> {
+    durability: Durability,
+    step: Step<T, F>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+enum Step<T, F> {
+    Waiting(F),
+    Done(Result<T, StoreError>),
+}
+
+impl<T, F> Job for Command<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send,
+{
+    fn run(&mut self, db: &Connection, changes: &mut Vec<Change>) -> bool {
+        let Step::Waiting(work) = mem::replace(&mut self.step, Step::Done(Err(StoreError::Closed))) else {
+            return false;
+        };
+        let result = work(db, changes).map_err(StoreError::from);
+        let succeeded = result.is_ok();
+        self.step = Step::Done(result);
+        succeeded
+    }
+
+    fn transaction_lost(&self) -> StoreError {
+        match &self.step {
+            Step::Done(Err(StoreError::Full)) => StoreError::Full,
+            Step::Done(Err(error)) => StoreError::Database(format!("a write in the same transaction: {error}").into()),
+            Step::Done(Ok(_)) | Step::Waiting(_) => StoreError::Database("the transaction was ended".into()),
+        }
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        if !matches!(self.step, Step::Done(Err(_))) {
+            self.step = Step::Done(Err(error));
+        }
+    }
+
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn answer(self: Box<Self>) {
+        let result = match self.step {
+            Step::Done(result) => result,
+            Step::Waiting(_) => Err(StoreError::Closed),
+        };
+        // The caller may have gone away.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// What the syncer gets after each transaction: its number, and who waits for it to be durable.
+struct Unsynced {
+    commit: u64,
+    jobs: Vec<Box<dyn Job>>,
+}
+
+struct Committer {
+    db: Connection,
+    changes: broadcast::Sender<Change>,
+    unsynced: threads::SyncSender<Unsynced>,
+    failed: Arc<AtomicBool>,
+    /// Number of transactions that changed something.
+    commits: u64,
+}
+
+impl Committer {
+    fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let mut changes = Vec::new();
+            if let Err(fault) = self.transact(&mut batch, &mut changes) {
+                changes.clear();
+                fail_all(&mut batch, &fault);
+            }
+            self.answer(mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+            for change in changes {
+                // Nobody may be listening.
+                let _ = self.changes.send(change);
+            }
+        }
+    }
+
+    /// One transaction for all jobs of the batch.
+    fn transact(&mut self, batch: &mut [Box<dyn Job>], changes: &mut Vec<Change>) -> Result<(), Fault> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed.into());
+        }
+        let before = self.db.total_changes();
+        self.execute("BEGIN IMMEDIATE")?;
+        let result = self.run_jobs(batch, changes).and_then(|()| self.execute("COMMIT"));
+        if result.is_err() && !self.db.is_autocommit() {
+            // If even this fails, the next BEGIN does, and tells its callers.
+            let _ = self.execute("ROLLBACK");
+        }
+        if result.is_ok() && self.db.total_changes() != before {
+            self.commits += 1;
+        }
+        result
+    }
+
+    fn run_jobs(&self, batch: &mut [Box<dyn Job>], changes: &mut Vec<Change>) -> Result<(), Fault> {
+        for job in batch {
+            let kept = changes.len();
+            self.execute("SAVEPOINT job")?;
+            if !job.run(&self.db, changes) {
+                changes.truncate(kept);
+                if self.db.is_autocommit() {
+                    // Out of space, for one, takes back the whole transaction, and with it the jobs before this one.
+                    return Err(job.transaction_lost().into());
+                }
+                self.execute("ROLLBACK TO job")?;
+            }
+            self.execute("RELEASE job")?;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), Fault> {
+        Ok(self.db.prepare_cached(sql)?.execute([]).map(drop)?)
+    }
+
+    fn answer(&self, batch: Vec<Box<dyn Job>>) {
+        let (synced, committed): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|job| job.durability() == Durability::Synced);
+        for job in committed {
+            job.answer();
+        }
+        if let Err(threads::SendError(lost)) = self.unsynced.send(Unsynced { commit: self.commits, jobs: synced }) {
+            for mut job in lost.jobs {
+                job.fail(StoreError::Closed);
+                job.answer();
+            }
+        }
+    }
+}
+
+/// The error a whole batch gets. Every caller gets its own: it can't be cloned.
+fn fail_all(batch: &mut [Box<dyn Job>], fault: &Fault) {
+    for job in batch {
+        job.fail(match fault {
+            Fault::Store(StoreError::Full) => StoreError::Full,
+            Fault::Store(StoreError::Closed) => StoreError::Closed,
+            Fault::Store(error) => StoreError::Database(error.to_string().into()),
+            Fault::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+                StoreError::Full
+            }
+            Fault::Sqlite(error) => StoreError::Database(error.to_string().into()),
+        });
+    }
+}
+
+struct Syncer {
+    log: Log,
+    /// Set after a failed fsync: what the disk holds is unknown then, and another fsync would not tell.
+    failed: Arc<AtomicBool>,
+    /// Number of the last transaction that is durable.
+    synced: u64,
+}
+
+impl Syncer {
+    fn run(mut self, to_sync: &threads::Receiver<Unsynced>) {
+        let mut newest = 0;
+        let mut due: Option<Instant> = None;
+        loop {
+            let received = match due {
+                None => to_sync.recv().map_err(|_| threads::RecvTimeoutError::Disconnected),
+                Some(due) => to_sync.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            let mut jobs = Vec::new();
+            let mut take = |batch: Unsynced| {
+                newest = newest.max(batch.commit);
+                jobs.extend(batch.jobs);
+            };
+            let closed = matches!(received, Err(threads::RecvTimeoutError::Disconnected));
+            if let Ok(batch) = received {
+                take(batch);
+            }
+            to_sync.try_iter().for_each(take);
+
+            let overdue = closed || due.is_some_and(|due| due <= Instant::now());
+            if !jobs.is_empty() || (overdue && newest > self.synced) {
+                self.sync(newest, jobs);
+            }
+            due = (newest > self.synced).then(|| due.unwrap_or_else(|| Instant::now() + self.log.delay));
+            if closed {
+                return;
+            }
+        }
+    }
+
+    fn sync(&mut self, newest: u64, jobs: Vec<Box<dyn Job>>) {
+        let mut failure = None;
+        if newest > self.synced && !self.failed.load(Ordering::Acquire) {
+            failure = (self.log.sync)().err();
+            if failure.is_some() {
+                self.failed.store(true, Ordering::Release);
+            }
+        }
+        let failed = self.failed.load(Ordering::Acquire);
+        for mut job in jobs {
+            if let Some(error) = &failure {
+                job.fail(io_error(&self.log.path, io::Error::new(error.kind(), error.to_string())));
+            } else if failed {
+                job.fail(StoreError::Closed);
+            }
+            job.answer();
+        }
+        // After a failure as well, lest it be tried again for ever.
+        self.synced = newest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Durability::{Committed, Synced};
+    use rusqlite::params;
+    use std::sync::atomic::AtomicUsize;
+
+    /// A writer on a database in a directory of its own, and how often it has synced.
+    struct Bench {
+        writer: Arc<Writer>,
+        syncs: Arc<AtomicUsize>,
+        reader: Connection,
+        changes: broadcast::Receiver<Change>,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new(delay: Duration, mut outcome: impl FnMut() -> io::Result<()> + Send + 'static) -> Self {
+            let directory = tempfile::TempDir::new().unwrap();
+            let database = directory.path().join("db");
+            let db = Connection::open(&database).unwrap();
+            db.pragma_update(None, "journal_mode", "wal").unwrap();
+            db.pragma_update(None, "synchronous", "normal").unwrap();
+            db.execute_batch("CREATE TABLE notes (note INTEGER PRIMARY KEY)").unwrap();
+            let syncs = Arc::new(AtomicUsize::new(0));
+            let counted = syncs.clone();
+            let sync = Box::new(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                outcome()
+            });
+            let (sender, changes) = broadcast::channel(16);
+            let writer = Writer::start(db, Log { path: database.clone(), sync, delay }, sender).unwrap();
+            let reader = Connection::open(&database).unwrap();
+            Self { writer: Arc::new(writer), syncs, reader, changes, _directory: directory }
+        }
+
+        fn syncs(&self) -> usize {
+            self.syncs.load(Ordering::SeqCst)
+        }
+
+        fn notes(&self) -> Vec<i64> {
+            let mut statement = self.reader.prepare("SELECT note FROM notes ORDER BY note").unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn note(value: i64) -> impl FnOnce(&Connection, &mut Vec<Change>) -> Result<i64, Fault> + Send + 'static {
+        move |db, changes| {
+            changes.push(Change::Work(crate::Stage::Execute));
+            db.execute("INSERT INTO notes (note) VALUES (?1)", params![value])?;
+            Ok(value)
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_jobs_share_a_transaction_and_a_sync() {
+        let bench = Bench::new(LONG, || Ok(()));
+        let (started, wait_started) = oneshot::channel();
+        let (release, wait_release) = threads::channel::<()>();
+        let writer = bench.writer.clone();
+        let blocker = tokio::spawn(async move {
+            let block = move |_: &Connection, _: &mut Vec<Change>| {
+                started.send(()).unwrap();
+                wait_release.recv().unwrap();
+                Ok(())
+            };
+            writer.write(Committed, block).await
+        });
+        wait_started.await.unwrap();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let jobs: Vec<_> = (0..64)
+            .map(|value| {
+                let (writer, ran, counted) = (bench.writer.clone(), ran.clone(), ran.clone());
+                tokio::spawn(async move {
+                    let job = move |db: &Connection, changes: &mut Vec<Change>| {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        note(value)(db, changes)
+                    };
+                    writer.write(Synced, job).await.unwrap();
+                    ran.load(Ordering::SeqCst)
+                })
+            })
+            .collect();
+        let queued = || bench.writer.jobs.lock().unwrap().as_ref().map_or(0, |jobs| QUEUED_JOBS - jobs.capacity());
+        while queued() < 64 {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        blocker.await.unwrap().unwrap();
+        for job in jobs {
+            assert_eq!(job.await.unwrap(), 64, "answered before the transaction of all was committed");
+        }
+        assert_eq!(bench.syncs(), 1);
+        assert_eq!(bench.notes().len(), 64);
+    }
+
+    #[tokio::test]
+    async fn a_failing_job_takes_back_only_itself() {
+        let mut bench = Bench::new(LONG, || Ok(()));
+        let duplicate = |db: &Connection, changes: &mut Vec<Change>| {
+            note(7)(db, changes)?;
+            note(1)(db, changes)
+        };
+        let (first, second, third) = tokio::join!(
+            bench.writer.write(Synced, note(1)),
+            bench.writer.write(Synced, duplicate),
+            bench.writer.write(Synced, note(2)),
+        );
+        assert!(matches!((first, second, third), (Ok(1), Err(StoreError::Database(_)), Ok(2))));
+        assert_eq!(bench.notes(), [1, 2]);
+        bench.writer.write(Committed, |_, _| Ok(())).await.unwrap();
+        let told = std::iter::from_fn(|| bench.changes.try_recv().ok()).count();
+        assert_eq!(told, 2);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_ends_the_transaction_fails_those_before_it_and_no_later_one() {
+        let bench = Bench::new(LONG, || Ok(()));
+        let end = |db: &Connection, _: &mut Vec<Change>| -> Result<(), Fault> {
+            db.execute_batch("ROLLBACK")?;
+            Err(StoreError::Full.into())
+        };
+        let (first, second) = tokio::join!(bench.writer.write(Synced, note(1)), bench.writer.write(Synced, end));
+        assert!(matches!((first, second), (Err(StoreError::Full), Err(StoreError::Full))));
+        assert_eq!(bench.notes(), Vec::<i64>::new());
+        assert_eq!(bench.writer.write(Synced, note(2)).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn synced_jobs_are_answered_after_a_sync_and_others_before() {
+        let bench = Bench::new(LONG, || Ok(()));
+        bench.writer.write(Committed, note(1)).await.unwrap();
+        assert_eq!((bench.syncs(), bench.notes()), (0, vec![1]));
+        // What changes nothing itself waits for what came before it.
+        bench.writer.write(Synced, |_, _| Ok(())).await.unwrap();
+        assert_eq!(bench.syncs(), 1);
+        bench.writer.write(Synced, |_, _| Ok(())).await.unwrap();
+        assert_eq!(bench.syncs(), 1);
+        bench.writer.write(Synced, note(2)).await.unwrap();
+        assert_eq!(bench.syncs(), 2);
+    }
+
+    #[tokio::test]
+    async fn commits_nobody_waits_for_are_synced_after_the_delay_and_at_the_end() {
+        let bench = Bench::new(Duration::from_millis(5), || Ok(()));
+        bench.writer.write(Committed, note(1)).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while bench.syncs() == 0 {
+            assert!(Instant::now() < deadline, "never synced");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let bench = Bench::new(LONG, || Ok(()));
+        bench.writer.write(Committed, note(1)).await.unwrap();
+        bench.writer.close();
+        assert_eq!(bench.syncs(), 1);
+        assert!(matches!(bench.writer.write(Committed, note(2)).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_sync_nothing_is_promised_any_more() {
+        let bench = Bench::new(LONG, || Err(io::Error::from(io::ErrorKind::Other)));
+        let failed = bench.writer.write(Synced, note(1)).await;
+        assert!(matches!(failed, Err(StoreError::Io { .. })), "{failed:?}");
+        for durability in [Synced, Committed] {
+            let after = bench.writer.write(durability, note(2)).await;
+            assert!(matches!(after, Err(StoreError::Closed)), "{after:?}");
+        }
+        assert_eq!((bench.syncs(), bench.notes()), (1, vec![1]));
+    }
+}

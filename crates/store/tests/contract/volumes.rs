@@ -1,0 +1,118 @@
+//! Volumes.
+
+use super::{
+    Backing,
+    fixture::{program, write},
+};
+use bytes::Bytes;
+use coprocessor_store::{StoreError, VolumeWrite};
+use coprocessor_types::ProgramId;
+
+pub(crate) async fn pages_and_raw_storage_read_back<B: Backing>() {
+    let mut backing = B::new().await;
+    let store = backing.store();
+    let program = program(&*store, 1).await;
+    let fresh = store.volume_snapshot(program.id).unwrap();
+    assert_eq!((fresh.size(), fresh.version()), (program.volume_size, 0));
+    assert_eq!((fresh.read_page(0).unwrap(), fresh.raw().unwrap()), (None, None));
+    drop(fresh);
+
+    let page = vec![7; 64 * 1024];
+    let first = VolumeWrite {
+        based_on: 0,
+        pages: vec![(0, Some(page.clone())), (1, Some(vec![1])), (u32::MAX, Some(page.clone()))],
+        raw: Some(Bytes::new()),
+    };
+    assert_eq!(store.write_volume(program.id, first).await.unwrap(), 1);
+    assert_eq!(store.volume_snapshot(program.id).unwrap().raw().unwrap(), Some(Vec::new()));
+    let second = VolumeWrite { based_on: 1, pages: vec![(0, None), (2, None)], raw: Some(Bytes::from_static(b"raw")) };
+    assert_eq!(store.write_volume(program.id, second).await.unwrap(), 2);
+    drop(store);
+    backing.reopen().await;
+
+    let kept = backing.store().volume_snapshot(program.id).unwrap();
+    assert_eq!((kept.version(), kept.raw().unwrap()), (2, Some(b"raw".to_vec())));
+    let pages: Vec<_> = [0, 1, 2, u32::MAX].iter().map(|&index| kept.read_page(index).unwrap()).collect();
+    assert_eq!(pages, [None, Some(vec![1]), None, Some(page)]);
+}
+
+pub(crate) async fn a_snapshot_sees_no_later_write<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    let program = program(&*store, 1).await;
+    store.write_volume(program.id, write(0, &[(0, b"old")])).await.unwrap();
+    let before = store.volume_snapshot(program.id).unwrap();
+    let raw = Some(Bytes::from_static(b"new"));
+    store.write_volume(program.id, VolumeWrite { raw, ..write(1, &[(0, b"new"), (1, b"new")]) }).await.unwrap();
+    let after = store.volume_snapshot(program.id).unwrap();
+
+    assert_eq!((before.version(), before.raw().unwrap()), (1, None));
+    assert_eq!(before.read_page(0).unwrap().unwrap(), b"old");
+    assert_eq!(before.read_page(1).unwrap(), None);
+    assert_eq!((after.version(), after.raw().unwrap()), (2, Some(b"new".to_vec())));
+    assert_eq!(after.read_page(0).unwrap().unwrap(), b"new");
+    drop(before);
+    // The connection it held is fit for the next.
+    assert_eq!(store.volume_snapshot(program.id).unwrap().version(), 2);
+}
+
+pub(crate) async fn a_snapshot_moves_between_threads<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    let program = program(&*store, 1).await;
+    store.write_volume(program.id, write(0, &[(3, b"page")])).await.unwrap();
+    let mut snapshot = store.volume_snapshot(program.id).unwrap();
+    for _ in 0..3 {
+        snapshot = std::thread::spawn(move || {
+            assert_eq!(snapshot.read_page(3).unwrap().unwrap(), b"page");
+            snapshot
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+pub(crate) async fn a_write_on_an_old_version_conflicts<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    let program = program(&*store, 1).await;
+    store.write_volume(program.id, write(0, &[(0, b"first")])).await.unwrap();
+    for based_on in [0, 2, u64::MAX] {
+        let got = store.write_volume(program.id, write(based_on, &[(0, b"late"), (1, b"late")])).await;
+        assert!(
+            matches!(got, Err(StoreError::VolumeConflict { program: id, expected, got: 1 })
+                if id == program.id && expected == based_on),
+            "{got:?}"
+        );
+    }
+    let kept = store.volume_snapshot(program.id).unwrap();
+    assert_eq!((kept.version(), kept.read_page(1).unwrap()), (1, None));
+    assert_eq!(kept.read_page(0).unwrap().unwrap(), b"first");
+}
+
+pub(crate) async fn an_empty_write_needs_no_version<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    let program = program(&*store, 1).await;
+    store.write_volume(program.id, write(0, &[(0, b"first")])).await.unwrap();
+    assert_eq!(store.write_volume(program.id, VolumeWrite::default()).await.unwrap(), 1);
+    assert_eq!(store.volume_snapshot(program.id).unwrap().version(), 1);
+    let unknown = ProgramId([9; 32]);
+    for change in [VolumeWrite::default(), write(0, &[(0, b"x")])] {
+        let got = store.write_volume(unknown, change).await;
+        assert!(matches!(got, Err(StoreError::UnknownProgram(id)) if id == unknown), "{got:?}");
+    }
+    assert!(matches!(store.volume_snapshot(unknown).map(drop), Err(StoreError::UnknownProgram(_))));
+}
+
+pub(crate) async fn volumes_are_apart<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    let (one, two) = (program(&*store, 1).await, program(&*store, 2).await);
+    store.write_volume(one.id, write(0, &[(0, b"one"), (u32::MAX, b"end")])).await.unwrap();
+    store.write_volume(two.id, write(0, &[(0, b"two")])).await.unwrap();
+    let (one, two) = (store.volume_snapshot(one.id).unwrap(), store.volume_snapshot(two.id).unwrap());
+    assert_eq!(one.read_page(0).unwrap().unwrap(), b"one");
+    assert_eq!(two.read_page(0).unwrap().unwrap(), b"two");
+    assert_eq!(two.read_page(u32::MAX).unwrap(), None);
+}

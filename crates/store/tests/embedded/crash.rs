@@ -1,0 +1,90 @@
+//! What was acknowledged survives kill -9.
+
+use crate::{
+    contract::fixture::{HOUR, admitted, executed, new_task, program},
+    process,
+};
+use coprocessor_store::{EmbeddedConfig, EmbeddedStore, Program, Stage, Store, TaskState};
+use coprocessor_types::TaskId;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    sync::Arc,
+};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+const ADMITTERS: usize = 8;
+const ACKNOWLEDGEMENTS: usize = 200;
+
+#[tokio::test]
+async fn whatever_was_acknowledged_survives_kill_9() {
+    let directory = TempDir::new().unwrap();
+    let mut acknowledged = BTreeMap::new();
+    for round in 0..3 {
+        let mut child = process::command("crash::admits_until_killed", directory.path()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut read = 0;
+        let mut note = |line: String| {
+            if let Some((id, state)) = line.strip_prefix("acknowledged ").and_then(|rest| rest.split_once(' ')) {
+                acknowledged.insert(id.parse::<TaskId>().unwrap(), TaskState::from_name(state).unwrap());
+                read += 1;
+            }
+            read
+        };
+        while note(lines.next().expect("it runs until it is killed").unwrap()) < ACKNOWLEDGEMENTS {}
+        // SIGKILL. What it had printed by then was acknowledged too.
+        child.kill().unwrap();
+        for line in lines {
+            note(line.unwrap());
+        }
+        child.wait().unwrap();
+
+        let store = EmbeddedStore::open(directory.path(), EmbeddedConfig::default()).unwrap();
+        for (id, state) in &acknowledged {
+            let task = store.task(*id).await.unwrap().unwrap_or_else(|| panic!("round {round} lost {id}"));
+            assert!(task.state >= *state, "{id} was {state} and is {}", task.state);
+            assert_eq!(store.events(*id, 0, 1).await.unwrap()[0].kind.name, "admitted");
+        }
+        let counted: u64 = store.task_counts().await.unwrap().0.iter().map(|(_, count)| count).sum();
+        assert!(counted >= acknowledged.len() as u64);
+    }
+    assert!(acknowledged.values().any(|state| *state == TaskState::Proving));
+}
+
+/// Not a test: the process that is killed.
+#[test]
+#[ignore = "run by whatever_was_acknowledged_survives_kill_9 in a process of its own"]
+fn admits_until_killed() {
+    let Some(directory) = process::directory() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let store = Arc::new(EmbeddedStore::open(&directory, EmbeddedConfig::default()).unwrap());
+        let program = match store.programs(None, 1).await.unwrap().items.pop() {
+            Some(program) => program,
+            None => program(&*store, 1).await,
+        };
+        let mut admitters = JoinSet::new();
+        for _ in 0..ADMITTERS {
+            admitters.spawn(admit_and_execute(store.clone(), program.clone()));
+        }
+        // None ends but by a panic, which then ends the process.
+        admitters.join_next().await.unwrap().unwrap();
+    });
+}
+
+async fn admit_and_execute(store: Arc<EmbeddedStore>, program: Program) {
+    loop {
+        let task = admitted(store.admit(new_task(&program)).await.unwrap());
+        acknowledge(task.id, task.state);
+        let held = store.claim(Stage::Execute, "worker", HOUR).await.unwrap().unwrap();
+        let task = store.finish_step(held.task.id, held.task.fence, executed()).await.unwrap();
+        acknowledge(task.id, task.state);
+    }
+}
+
+/// One write, so that a line is whole or not there.
+fn acknowledge(task: TaskId, state: TaskState) {
+    let line = format!("acknowledged {task} {state}\n");
+    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+}
