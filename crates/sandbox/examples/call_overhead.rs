@@ -1,0 +1,66 @@
+//! What a call costs that does nothing: prints a JSON list of milliseconds, one for each call of a warm module.
+//! `cargo xtask bench` reads it.
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+use coprocessor_sandbox::{Call, Export, Host, HostError, Sandbox, SandboxConfig};
+use coprocessor_types::{BlobDigest, ProgramId, Root};
+use std::{error::Error, time::Instant};
+
+/// Calls before the first that counts.
+const WARM_UP: usize = 200;
+/// Calls that count.
+const CALLS: usize = 5_000;
+
+/// A host that is never called.
+struct NoHost;
+
+impl Host for NoHost {
+    fn read_file(&mut self, _: &str) -> Result<Option<Vec<u8>>, HostError> {
+        Err(not_offered())
+    }
+
+    fn write_file(&mut self, _: &str, _: &[u8]) -> Result<(), HostError> {
+        Err(not_offered())
+    }
+
+    fn raw_storage(&mut self) -> Result<Option<Vec<u8>>, HostError> {
+        Err(not_offered())
+    }
+
+    fn set_raw_storage(&mut self, _: &[u8]) -> Result<(), HostError> {
+        Err(not_offered())
+    }
+}
+
+fn not_offered() -> HostError {
+    HostError::Failed { reason: "this host offers nothing".into() }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let sandbox = Sandbox::new(SandboxConfig::default())?;
+    let wasm = wat::parse_str(
+        r#"(module (memory (export "memory") 17) (func (export "get_witnesses")) (func (export "entrypoint")))"#,
+    )?;
+    let artifact = sandbox.compile(&wasm)?;
+    let module = sandbox.load(BlobDigest::of(&wasm), &artifact)?;
+    let call = || Call {
+        export: Export::Entrypoint,
+        args: serde_json::Value::Null,
+        program: ProgramId([0; 32]),
+        root: Root([0; 32]),
+        limits: None,
+    };
+    let mut milliseconds = Vec::with_capacity(CALLS);
+    for number in 0..WARM_UP + CALLS {
+        let call = call();
+        let began = Instant::now();
+        let run = sandbox.call(&module, call, &mut NoHost);
+        let took = began.elapsed();
+        run.result?;
+        if number >= WARM_UP {
+            milliseconds.push(took.as_secs_f64() * 1e3);
+        }
+    }
+    println!("{}", serde_json::to_string(&milliseconds)?);
+    Ok(())
+}

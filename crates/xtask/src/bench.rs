@@ -1,0 +1,116 @@
+//! Speed and memory, as a table and as JSON. Informs; never fails because something is slow.
+
+mod figures;
+mod proofs;
+mod service;
+
+use crate::{
+    cargo::{Cargo, Sp1},
+    service::{Backend, Folders, Guest, Service, with_service},
+    terminal, tools,
+};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use figures::{Figure, Report, Target, Unit};
+use std::path::PathBuf;
+
+/// Measure speed and memory, and print a table.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Write the figures to this file as JSON too.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Only these; may be given several times.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// Nothing that needs SP1 compiled or run.
+    #[arg(long)]
+    no_sp1: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Part {
+    /// Tasks with mock proofs, submitted to delivered.
+    Tasks,
+    /// Starting on an existing store, and memory when idle.
+    Start,
+    /// Calls of a controller.
+    Calls,
+    /// Core proofs through the service and by the SDK directly.
+    Proofs,
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        (self.only.is_empty() || self.only.contains(&part)) && !(part == Part::Proofs && self.no_sp1)
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.no_sp1 && options.only == [Part::Proofs] {
+        bail!("core proofs can't be measured without SP1");
+    }
+    let cargo = Cargo::new()?;
+    let hello = Guest::read(cargo.root(), "hello", None)?;
+    let mut report = Report::of_this_machine();
+    if options.wants(Part::Calls) {
+        report.add(calls_in_process(&cargo)?);
+    }
+    if options.wants(Part::Tasks) || options.wants(Part::Start) || options.wants(Part::Calls) {
+        measure_service(&cargo, options, &hello, &mut report)?;
+    }
+    if options.wants(Part::Proofs) {
+        match tools::available_memory() {
+            Some(available) if available < tools::CORE_PROOF_MEMORY => terminal::note(format!(
+                "core proofs are left out: they need {}, and {} are available",
+                terminal::bytes(tools::CORE_PROOF_MEMORY),
+                terminal::bytes(available)
+            )),
+            _ => proofs::measure(&cargo, &hello, &mut report)?,
+        }
+    }
+    report.print();
+    if let Some(path) = &options.json {
+        std::fs::write(path, report.to_json()?).with_context(|| format!("cannot write {}", path.display()))?;
+        terminal::line(format!("\nwritten to {}", path.display()));
+    }
+    Ok(())
+}
+
+/// What the service itself costs: measured with mock proofs, so nothing else is in the figures.
+fn measure_service(cargo: &Cargo, options: &Options, hello: &Guest, report: &mut Report) -> Result<()> {
+    let programs = cargo.build_service(if options.no_sp1 { Sp1::Without } else { Sp1::With })?;
+    let data = tempfile::Builder::new().prefix("coprocessor-bench-").tempdir()?;
+    let folders = Folders { data: data.path().to_owned(), logs: cargo.target().join("bench") };
+    with_service(Service::new(&programs, Backend::Mock, folders)?, async |service| {
+        let (client, program) = service::start(service, hello).await?;
+        if options.wants(Part::Tasks) {
+            report.add(service::tasks(&client, program, hello).await?);
+        }
+        if options.wants(Part::Calls) {
+            report.add(service::calls(&client, program).await?);
+        }
+        if options.wants(Part::Start) {
+            report.add(service::starts(service).await?);
+        }
+        Ok(())
+    })
+}
+
+/// What the sandbox adds to a controller's own work: calls of a module that does nothing, in a process of their own.
+fn calls_in_process(cargo: &Cargo) -> Result<Vec<Figure>> {
+    let built = cargo.build(Sp1::Without, &["--example", "call_overhead"])?;
+    let example = built.first().context("cargo built no example called call_overhead")?;
+    let output = std::process::Command::new(example).output()?;
+    if !output.status.success() {
+        bail!("{} failed: {}", example.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let milliseconds: Vec<f64> =
+        serde_json::from_slice(&output.stdout).context("the example prints no list of numbers")?;
+    let target = Target::p50_at_most(0.2);
+    Ok(vec![
+        Figure::new("controller call, warm module, no work of its own", Unit::Milliseconds, milliseconds)?.with(target),
+    ])
+}
