@@ -33,7 +33,8 @@ pub trait ProvingBackend: Send + Sync + 'static {
     /// [`BackendError::BadCircuit`], [`BackendError::CircuitFailed`], [`BackendError::CycleLimit`].
     fn execute(&self, circuit: &Bytes, input: &[u8], limits: ExecutionLimits) -> Result<Execution, BackendError>;
 
-    /// Proves. `input` is the circuit's encoded [`coprocessor_types::CircuitInput`].
+    /// Proves; makes the keys when they are not there. `input` is the circuit's encoded
+    /// [`coprocessor_types::CircuitInput`]. The node has executed the circuit before, with success.
     ///
     /// # Errors
     /// Any; [`BackendError::Cancelled`] when `cancellation` was raised and it could stop.

@@ -2,6 +2,8 @@
 
 use coprocessor_types::{BlobDigest, ProofKind};
 
+use crate::BackendError;
+
 /// Why a node did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
@@ -108,6 +110,19 @@ impl NodeError {
             Self::Cancelled => "job_cancelled",
             Self::Draining => "prover_draining",
             Self::Failed { .. } => "prover_failed",
+        }
+    }
+}
+
+impl From<BackendError> for NodeError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::BadCircuit { reason } => Self::BadCircuit { reason },
+            BackendError::CircuitFailed { message } => Self::CircuitFailed { message },
+            BackendError::CycleLimit { limit } => Self::CycleLimit { limit },
+            BackendError::Unsupported { kind, reason } => Self::Unsupported { kind, reason },
+            BackendError::Cancelled => Self::Cancelled,
+            BackendError::Failed { reason } => Self::Failed { reason },
         }
     }
 }

@@ -28,7 +28,8 @@ pub struct Job {
     pub input: Bytes,
 }
 
-/// What happens to a job, in this order; each of the first four at most once, progress any number of times.
+/// What happens to a job: queued, started and done in this order and at most once each, steps in between any number of times
+/// (the execution, before a slot is waited for, is a step as well).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum JobEvent {
     /// It waits; this many are before it.

@@ -9,11 +9,14 @@
 mod backend;
 mod error;
 mod job;
+mod wire;
 
 pub mod mock;
 pub mod node;
 pub mod remote;
 pub mod server;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod verify;
 
 use async_trait::async_trait;
@@ -52,12 +55,8 @@ pub trait ProverNode: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`NodeError::UnknownCircuit`]; [`NodeError::CircuitFailed`] with the circuit's own message when it panics.
-    async fn execute(
-        &self,
-        circuit: BlobDigest,
-        input: Bytes,
-        limits: ExecutionLimits,
-    ) -> Result<Execution, NodeError>;
+    async fn execute(&self, circuit: BlobDigest, input: Bytes, limits: ExecutionLimits)
+    -> Result<Execution, NodeError>;
 
     /// Starts a job, or finds it: the same task with an equal or higher fence and the same work joins the job that runs or
     /// has ended. The stream tells what happens and ends with [`JobEvent::Done`] or an error. Dropping the stream does not
@@ -68,5 +67,8 @@ pub trait ProverNode: Send + Sync + 'static {
     async fn prove(&self, job: Job) -> Result<BoxStream<'static, Result<JobEvent, NodeError>>, NodeError>;
 
     /// Ends a job as soon as its backend can, and forgets its result. No error when there is no such job.
+    ///
+    /// # Errors
+    /// [`NodeError::StaleFence`]: the job is under a higher fence by now, and goes on.
     async fn cancel(&self, job: JobKey) -> Result<(), NodeError>;
 }

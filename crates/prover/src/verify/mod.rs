@@ -1,6 +1,13 @@
 //! Verification: the one place that decides whether a proof is one.
 
+mod mock;
+mod sp1;
+
 use coprocessor_types::{Backend, ProofKind};
+use std::sync::Arc;
+
+pub use mock::MockVerifier;
+pub use sp1::{CIRCUIT_VERSION, Sp1SmallVerifier};
 
 /// Checks proofs of some kinds.
 pub trait ProofVerifier: Send + Sync + 'static {
@@ -14,6 +21,46 @@ pub trait ProofVerifier: Send + Sync + 'static {
     /// # Errors
     /// Why it does not.
     fn verify(&self, claim: &Claim<'_>) -> Result<(), VerifyError>;
+}
+
+/// Several verifiers as one: each claim goes to the first that knows its kind.
+#[derive(Clone, Default)]
+pub struct Verifiers(Vec<Arc<dyn ProofVerifier>>);
+
+impl Verifiers {
+    /// These, in this order.
+    pub fn new(verifiers: Vec<Arc<dyn ProofVerifier>>) -> Self {
+        Self(verifiers)
+    }
+
+    /// What needs no SP1 SDK: [`MockVerifier`] and [`Sp1SmallVerifier`].
+    pub fn small() -> Self {
+        Self(vec![Arc::new(Sp1SmallVerifier::default()), Arc::new(MockVerifier)])
+    }
+
+    /// Adds one behind the others.
+    #[must_use]
+    pub fn and(mut self, verifier: Arc<dyn ProofVerifier>) -> Self {
+        self.0.push(verifier);
+        self
+    }
+
+    fn find(&self, backend: Backend, kind: ProofKind) -> Option<&dyn ProofVerifier> {
+        self.0.iter().find(|verifier| verifier.verifies(backend, kind)).map(AsRef::as_ref)
+    }
+}
+
+impl ProofVerifier for Verifiers {
+    fn verifies(&self, backend: Backend, kind: ProofKind) -> bool {
+        self.find(backend, kind).is_some()
+    }
+
+    fn verify(&self, claim: &Claim<'_>) -> Result<(), VerifyError> {
+        match self.find(claim.backend, claim.kind) {
+            Some(verifier) => verifier.verify(claim),
+            None => Err(VerifyError::Unsupported { backend: claim.backend, kind: claim.kind }),
+        }
+    }
 }
 
 /// What a proof is claimed to prove.
