@@ -98,7 +98,7 @@ pub(crate) struct Step {
     label: String,
     started: Instant,
     live: Option<ProgressBar>,
-    said: Option<(Instant, String)>,
+    said: Instant,
 }
 
 impl Step {
@@ -111,30 +111,28 @@ impl Step {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        let mut step = Self { label: label.to_owned(), started: Instant::now(), live, said: None };
+        let mut step = Self { label: label.to_owned(), started: Instant::now(), live, said: Instant::now() };
         step.doing(doing);
         step
     }
 
-    /// Says what is going on; may be called often.
+    /// Says what is going on; may be called often. Without a terminal most of it is left out.
     pub(crate) fn doing(&mut self, text: &str) {
-        match (&self.live, &self.said) {
-            (Some(bar), _) => bar.set_message(text.to_owned()),
-            (None, Some((at, said))) if said == text && at.elapsed() < PLAIN_INTERVAL => {}
-            (None, None) => self.said = Some((Instant::now(), text.to_owned())),
-            (None, Some(_)) => {
-                println!("… {:LABEL$} {text} ({})", self.label, duration(self.started.elapsed()));
-                self.said = Some((Instant::now(), text.to_owned()));
-            }
+        if let Some(bar) = &self.live {
+            bar.set_message(text.to_owned());
+        } else if self.said.elapsed() >= PLAIN_INTERVAL {
+            println!("… {:LABEL$} {text} ({})", self.label, duration(self.started.elapsed()));
+            self.said = Instant::now();
         }
     }
 
     /// Leaves a line above the live one.
-    pub(crate) fn leave(&self, text: &str) {
+    pub(crate) fn leave(&mut self, text: &str) {
         match &self.live {
             Some(bar) => bar.suspend(|| println!("{text}")),
             None => println!("{text}"),
         }
+        self.said = Instant::now();
     }
 
     /// Time since it began.

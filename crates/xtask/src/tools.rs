@@ -173,7 +173,7 @@ fn protoc() -> Option<String> {
     }
     on_path("protoc").or_else(|| {
         let path = protoc_bin_vendored::protoc_bin_path().ok()?;
-        Some(format!("{} (comes as a crate; `eval \"$(cargo xtask env --sh)\"` for plain cargo)", path.display()))
+        Some(format!("comes as a crate; for plain cargo `eval \"$(cargo xtask env --sh)\"`: {}", path.display()))
     })
 }
 
@@ -193,8 +193,8 @@ fn vendored_protoc_dir() -> Result<Option<PathBuf>> {
 fn guest_compiler() -> Option<String> {
     let [controller, circuit] =
         [GuestKind::Controller, GuestKind::Circuit].map(|kind| Toolchain::find(kind, None).ok());
-    let (controller, circuit) = (controller?.compiler, circuit?.compiler);
-    Some(if controller == circuit { circuit.to_string() } else { format!("{controller}; {circuit}") })
+    let (controller, circuit) = (controller?.compiler.to_string(), circuit?.compiler.to_string());
+    Some(if controller == circuit { circuit } else { format!("controllers {controller}; circuits {circuit}") })
 }
 
 fn on_path(program: &str) -> Option<String> {
