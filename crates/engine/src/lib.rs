@@ -1,1 +1,110 @@
-//! coprocessor-engine
+//! The life of a task, and all that the API does, without HTTP.
+//!
+//! One file per step of a task's life: [`admission`](Engine::admit) writes it, `execute` runs its controller, `prove` has
+//! its circuit proved and verifies what comes back, `deliver` hands the proof to the controller. `runner` claims tasks for
+//! these steps and gives each its lease; no step calls another. Knows no HTTP, no SQL, no wasmtime, no proving system.
+
+mod admission;
+mod config;
+mod controllers;
+mod deliver;
+mod deployment;
+mod dry_run;
+mod error;
+mod execute;
+mod failure;
+mod files;
+mod heartbeat;
+mod legacy_proof;
+mod pool;
+mod prove;
+mod queries;
+mod runner;
+mod verification;
+mod volumes;
+
+use coprocessor_prover::verify::Verifiers;
+use coprocessor_sandbox::Sandbox;
+use coprocessor_store::Store;
+use coprocessor_types::{InstanceId, Root};
+use std::sync::Arc;
+
+pub use admission::TaskRequest;
+pub use config::{CircuitSetup, EngineConfig, RetryPolicy, Workers};
+pub use deployment::{Deployed, Deployment};
+pub use dry_run::{CallReport, ExecutionReport, WitnessReport};
+pub use error::EngineError;
+pub use files::{DirectoryListing, FileOrDirectory};
+pub use pool::{NodeView, ProverPool, ProverSource};
+pub use runner::Running;
+pub use verification::{ClaimKey, ProofBundle, ProofClaim, Verdict};
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) controller_slots: Arc<tokio::sync::Semaphore>,
+    pub(crate) provers: ProverPool,
+    pub(crate) verifiers: Verifiers,
+    pub(crate) setup: Option<Arc<dyn CircuitSetup>>,
+    pub(crate) config: EngineConfig,
+    pub(crate) claims: heartbeat::Claims,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// The prover nodes.
+    pub provers: ProverPool,
+    /// What verifies proofs.
+    pub verifiers: Verifiers,
+    /// Makes verifying keys without a prover node, where this build can.
+    pub setup: Option<Arc<dyn CircuitSetup>>,
+    /// Settings.
+    pub config: EngineConfig,
+}
+
+impl Engine {
+    /// An engine that answers; [`Engine::start`] makes it work on tasks.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, sandbox, provers, verifiers, setup, config } = parts;
+        let controller_slots = Arc::new(tokio::sync::Semaphore::new(config.workers.controllers));
+        let claims = heartbeat::Claims::new(Arc::clone(&store), config.lease);
+        Self { inner: Arc::new(Inner { store, sandbox, controller_slots, provers, verifiers, setup, config, claims }) }
+    }
+
+    /// This instance's identity.
+    pub fn instance(&self) -> InstanceId {
+        self.inner.store.instance()
+    }
+
+    /// The current root.
+    pub fn root(&self) -> Root {
+        self.inner.root()
+    }
+
+    /// The store, for what needs no engine: reading tasks, programs and events.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// The prover nodes.
+    pub fn provers(&self) -> &ProverPool {
+        &self.inner.provers
+    }
+}
+
+impl Inner {
+    /// The root of an instance without domains: it commits to the instance alone.
+    pub(crate) fn root(&self) -> Root {
+        coprocessor_merkle::instance_root(&self.store.instance())
+    }
+}

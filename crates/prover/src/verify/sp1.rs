@@ -66,6 +66,16 @@ impl ProofVerifier for Sp1SmallVerifier {
     }
 }
 
+/// An SP1 verifying key's hash as on-chain verifiers know it: `0x` and 64 hexadecimal digits. `verifying_key` is bincode of
+/// the SDK's `SP1VerifyingKey`.
+///
+/// # Errors
+/// [`VerifyError::BadKey`].
+pub fn sp1_vkey_hash(verifying_key: &[u8]) -> Result<String, VerifyError> {
+    let key: SP1VerifyingKey = decode(verifying_key).map_err(|reason| VerifyError::BadKey { reason })?;
+    Ok(key.bytes32())
+}
+
 impl Sp1SmallVerifier {
     fn check(&self, claim: &Claim<'_>) -> Result<(), VerifyError> {
         let key: SP1VerifyingKey = decode(claim.verifying_key).map_err(|reason| VerifyError::BadKey { reason })?;

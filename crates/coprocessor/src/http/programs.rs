@@ -1,0 +1,223 @@
+//! Programs: deploying, listing, their parts.
+
+use axum::{
+    Json,
+    extract::{FromRequest, Multipart, Request, State, multipart::MultipartError},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use coprocessor_api::{Code, DeployRequest, Problem, ProgramList, ProgramView, VerifyingKeyView};
+use coprocessor_engine::{Deployed, Deployment, Engine, EngineError};
+use coprocessor_store::Cursor;
+use coprocessor_types::{Backend, BlobDigest, OwnerId, VkDigest};
+use serde::Deserialize;
+
+use super::{
+    extract::{Body, Caller, Params, PathProgram, Raw, limit, too_large},
+    problem::Failure,
+};
+use crate::convert;
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListParams {
+    /// Where to go on: `next` of the page before.
+    cursor: Option<String>,
+    /// Most items, 1 to 1000; 100 by default.
+    limit: Option<usize>,
+}
+
+/// Deploy a program.
+///
+/// Takes JSON, or `multipart/form-data` with the same fields as parts, `controller` and `circuit` raw. Deploying the very
+/// same again answers 200 with the program as it is.
+#[utoipa::path(post, path = "/api/v1/programs", tag = "programs",
+    request_body(content((DeployRequest = "application/json"), (DeployRequest = "multipart/form-data"))),
+    responses((status = 201, body = ProgramView), (status = 200, body = ProgramView, description = "It was there already"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn deploy(
+    State(engine): State<Engine>,
+    Caller(owner): Caller,
+    request: Request,
+) -> Result<Response, Failure> {
+    let multipart = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("multipart/form-data"));
+    let deployment = if multipart {
+        let parts = Multipart::from_request(request, &())
+            .await
+            .map_err(|error| Failure::new(Code::InvalidBody, error.body_text()))?;
+        from_parts(parts, owner).await?
+    } else {
+        let Body(request) = Body::<DeployRequest>::from_request(request, &()).await?;
+        from_json(request, owner)?
+    };
+    let (status, program) = match engine.deploy(deployment).await? {
+        Deployed::New(program) => (StatusCode::CREATED, program),
+        Deployed::Same(program) => (StatusCode::OK, program),
+    };
+    let location = format!("/api/v1/programs/{}", program.id);
+    Ok((status, [(header::LOCATION, location)], Json(convert::program(program))).into_response())
+}
+
+fn from_json(request: DeployRequest, owner: OwnerId) -> Result<Deployment, Failure> {
+    Ok(Deployment {
+        owner,
+        name: request.name,
+        backend: backend(request.backend.as_deref())?,
+        controller: request.controller.0.into(),
+        circuit: request.circuit.0.into(),
+        nonce: request.nonce,
+        volume_size: request.volume_size,
+    })
+}
+
+async fn from_parts(mut parts: Multipart, owner: OwnerId) -> Result<Deployment, Failure> {
+    let (mut name, mut named_backend, mut nonce, mut volume_size) = (String::new(), None, 0, None);
+    let (mut controller, mut circuit) = (None, None);
+    while let Some(part) = parts.next_field().await.map_err(|error| part_failed(&error))? {
+        let field = part.name().unwrap_or_default().to_owned();
+        let content = part.bytes().await.map_err(|error| part_failed(&error))?;
+        let text = || {
+            String::from_utf8(content.to_vec())
+                .map_err(|_| Failure::new(Code::InvalidBody, format!("part `{field}` is not UTF-8")))
+        };
+        let number = || -> Result<u64, Failure> {
+            text()?
+                .trim()
+                .parse()
+                .map_err(|error| Failure::new(Code::InvalidBody, format!("part `{field}` is not a number: {error}")))
+        };
+        match field.as_str() {
+            "name" => name = text()?,
+            "backend" => named_backend = Some(text()?),
+            "nonce" => nonce = number()?,
+            "volume_size" => volume_size = Some(number()?),
+            "controller" => controller = Some(content),
+            "circuit" => circuit = Some(content),
+            other => {
+                let detail =
+                    format!("unknown part `{other}`; expected name, backend, nonce, volume_size, controller, circuit");
+                return Err(Failure::new(Code::InvalidBody, detail));
+            }
+        }
+    }
+    let missing = |part: &str| Failure::new(Code::InvalidBody, format!("the part `{part}` is missing"));
+    Ok(Deployment {
+        owner,
+        name,
+        backend: backend(named_backend.as_deref())?,
+        controller: controller.ok_or_else(|| missing("controller"))?,
+        circuit: circuit.ok_or_else(|| missing("circuit"))?,
+        nonce,
+        volume_size,
+    })
+}
+
+fn part_failed(error: &MultipartError) -> Failure {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        too_large()
+    } else {
+        Failure::new(Code::InvalidBody, error.body_text())
+    }
+}
+
+fn backend(named: Option<&str>) -> Result<Backend, Failure> {
+    named.map_or(Ok(Backend::Sp1), |text| {
+        text.trim().parse().map_err(|error| Failure::new(Code::InvalidBody, format!("backend `{text}`: {error}")))
+    })
+}
+
+/// List programs, newest first.
+#[utoipa::path(get, path = "/api/v1/programs", tag = "programs", params(ListParams),
+    responses((status = 200, body = ProgramList), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list(
+    State(engine): State<Engine>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<ProgramList>, Failure> {
+    let page = engine.store().programs(params.cursor.map(Cursor), limit(params.limit)?).await?;
+    Ok(Json(ProgramList {
+        items: page.items.into_iter().map(convert::program).collect(),
+        next: page.next.map(|Cursor(next)| next),
+    }))
+}
+
+/// A program.
+#[utoipa::path(get, path = "/api/v1/programs/{program}", tag = "programs", params(("program" = String, Path)),
+    responses((status = 200, body = ProgramView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn show(
+    State(engine): State<Engine>,
+    PathProgram(id): PathProgram,
+) -> Result<Json<ProgramView>, Failure> {
+    let program = engine.store().program(id).await?.ok_or(EngineError::UnknownProgram(id))?;
+    Ok(Json(convert::program(program)))
+}
+
+/// Delete a program, with its volume and its tasks. Refused while a task is unfinished.
+#[utoipa::path(delete, path = "/api/v1/programs/{program}", tag = "programs", params(("program" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn delete(State(engine): State<Engine>, PathProgram(id): PathProgram) -> Result<StatusCode, Failure> {
+    engine.delete_program(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The controller's WebAssembly.
+#[utoipa::path(get, path = "/api/v1/programs/{program}/controller", tag = "programs", params(("program" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/wasm"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn controller(
+    State(engine): State<Engine>,
+    PathProgram(id): PathProgram,
+) -> Result<Response, Failure> {
+    let program = engine.store().program(id).await?.ok_or(EngineError::UnknownProgram(id))?;
+    blob(&engine, program.controller, "application/wasm").await
+}
+
+/// Replace the controller. New tasks use it; admitted ones finish with theirs.
+#[utoipa::path(put, path = "/api/v1/programs/{program}/controller", tag = "programs", params(("program" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 200, body = ProgramView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn set_controller(
+    State(engine): State<Engine>,
+    PathProgram(id): PathProgram,
+    Raw(controller): Raw,
+) -> Result<Json<ProgramView>, Failure> {
+    Ok(Json(convert::program(engine.set_controller(id, controller).await?)))
+}
+
+/// The circuit.
+#[utoipa::path(get, path = "/api/v1/programs/{program}/circuit", tag = "programs", params(("program" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn circuit(State(engine): State<Engine>, PathProgram(id): PathProgram) -> Result<Response, Failure> {
+    let program = engine.store().program(id).await?.ok_or(EngineError::UnknownProgram(id))?;
+    blob(&engine, program.circuit, "application/octet-stream").await
+}
+
+/// The verifying key.
+#[utoipa::path(get, path = "/api/v1/programs/{program}/vk", tag = "programs", params(("program" = String, Path)),
+    responses((status = 200, body = VerifyingKeyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn verifying_key(
+    State(engine): State<Engine>,
+    PathProgram(id): PathProgram,
+) -> Result<Json<VerifyingKeyView>, Failure> {
+    let (program, key) = engine.verifying_key(id).await?;
+    let sp1_vkey_hash = match program.backend {
+        Backend::Sp1 => coprocessor_prover::verify::sp1_vkey_hash(&key).ok(),
+        Backend::Groth16 => None,
+    };
+    Ok(Json(VerifyingKeyView {
+        backend: program.backend.to_string(),
+        digest: VkDigest::of(&key).to_string(),
+        verifying_key: key.to_vec().into(),
+        sp1_vkey_hash,
+    }))
+}
+
+async fn blob(engine: &Engine, digest: BlobDigest, media: &'static str) -> Result<Response, Failure> {
+    let content = engine.store().blob(digest).await?;
+    let tag = format!("\"{digest}\"");
+    Ok(([(header::CONTENT_TYPE, media.to_owned()), (header::ETAG, tag)], content).into_response())
+}

@@ -1,0 +1,62 @@
+//! Dry runs and calls.
+
+use axum::{Json, extract::State};
+use coprocessor_api::{Base64, CallView, ExecuteRequest, ExecutionView, Problem, WitnessView};
+use coprocessor_engine::Engine;
+
+use super::{
+    extract::{Body, PathProgram, root},
+    problem::Failure,
+};
+use crate::convert;
+
+/// Make a witness and show it. Nothing is kept.
+#[utoipa::path(post, path = "/api/v1/programs/{program}/witness", tag = "programs", params(("program" = String, Path)),
+    request_body = ExecuteRequest,
+    responses((status = 200, body = WitnessView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn witness(
+    State(engine): State<Engine>,
+    PathProgram(id): PathProgram,
+    Body(request): Body<ExecuteRequest>,
+) -> Result<Json<WitnessView>, Failure> {
+    let report = engine.witness(id, request.args, root(request.root.as_deref())?).await?;
+    Ok(Json(WitnessView {
+        root: report.root.to_string(),
+        witnesses: convert::witnesses(&report.witnesses),
+        log: report.log,
+        usage: convert::usage(&report.usage),
+    }))
+}
+
+/// Make a witness and run the circuit on it, without a proof. Nothing is kept.
+#[utoipa::path(post, path = "/api/v1/programs/{program}/execute", tag = "programs", params(("program" = String, Path)),
+    request_body = ExecuteRequest,
+    responses((status = 200, body = ExecutionView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn execute(
+    State(engine): State<Engine>,
+    PathProgram(id): PathProgram,
+    Body(request): Body<ExecuteRequest>,
+) -> Result<Json<ExecutionView>, Failure> {
+    let report = engine.execute(id, request.args, root(request.root.as_deref())?).await?;
+    Ok(Json(ExecutionView {
+        root: report.root.to_string(),
+        output: Base64(report.output),
+        cycles: report.cycles,
+        log: report.log,
+        usage: convert::usage(&report.usage),
+    }))
+}
+
+/// Call the controller's `entrypoint` with the body as its arguments. What it writes is kept.
+#[utoipa::path(post, path = "/api/v1/programs/{program}/call", tag = "programs", params(("program" = String, Path)),
+    request_body(content = serde_json::Value, content_type = "application/json"),
+    responses((status = 200, body = CallView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn call(
+    State(engine): State<Engine>,
+    PathProgram(id): PathProgram,
+    Body(args): Body<serde_json::Value>,
+) -> Result<Json<CallView>, Failure> {
+    let report = engine.call(id, args).await?;
+    Ok(Json(CallView { result: report.result, log: report.log, usage: convert::usage(&report.usage) }))
+}

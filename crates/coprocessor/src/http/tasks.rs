@@ -1,0 +1,138 @@
+//! Tasks: asking for proofs, and looking after them.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use coprocessor_api::{Code, Problem, ProofView, TaskList, TaskRequest, TaskView};
+use coprocessor_engine::Engine;
+use coprocessor_store::{Cursor, TaskFilter, TaskState};
+use serde::Deserialize;
+
+use super::{
+    extract::{Body, Caller, Params, PathProgram, PathTask, kind, limit, root},
+    problem::Failure,
+};
+use crate::convert;
+
+/// Longest idempotency key.
+const MAX_KEY: usize = 255;
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListParams {
+    /// Only tasks of this program.
+    program: Option<String>,
+    /// Only tasks in this state.
+    state: Option<String>,
+    /// Where to go on: `next` of the page before.
+    cursor: Option<String>,
+    /// Most items, 1 to 1000; 100 by default.
+    limit: Option<usize>,
+}
+
+/// Ask for a proof.
+///
+/// The answer is 202 with the task, which from then on survives anything. With `Idempotency-Key`, repeating the request
+/// answers with the same task.
+#[utoipa::path(post, path = "/api/v1/programs/{program}/tasks", tag = "tasks",
+    params(("program" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = TaskRequest,
+    responses((status = 202, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = 507, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn submit(
+    State(engine): State<Engine>,
+    Caller(owner): Caller,
+    PathProgram(program): PathProgram,
+    headers: HeaderMap,
+    Body(request): Body<TaskRequest>,
+) -> Result<Response, Failure> {
+    let request = coprocessor_engine::TaskRequest {
+        program,
+        owner,
+        args: request.args,
+        payload: request.payload,
+        kind: request.kind.as_deref().map(kind).transpose()?,
+        root: root(request.root.as_deref())?,
+        idempotency_key: idempotency_key(&headers)?,
+    };
+    let task = engine.admit(request).await?;
+    let location = format!("/api/v1/tasks/{}", task.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(convert::task(task))).into_response())
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let detail = || format!("Idempotency-Key is 1 to {MAX_KEY} visible ASCII characters");
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| Failure::new(Code::InvalidIdempotencyKey, detail()))
+}
+
+/// List tasks, newest first.
+#[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(ListParams),
+    responses((status = 200, body = TaskList), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list(
+    State(engine): State<Engine>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<TaskList>, Failure> {
+    let invalid = |detail: String| Failure::new(Code::InvalidParameter, detail);
+    let program =
+        params.program.map(|text| text.parse().map_err(|error| invalid(format!("program: {error}")))).transpose()?;
+    let state = params
+        .state
+        .map(|text| TaskState::from_name(&text).ok_or_else(|| invalid(format!("`{text}` is no state of a task"))))
+        .transpose()?;
+    let filter = TaskFilter { program, owner: None, state };
+    let page = engine.store().tasks(filter, params.cursor.map(Cursor), limit(params.limit)?).await?;
+    Ok(Json(TaskList {
+        items: page.items.into_iter().map(convert::task).collect(),
+        next: page.next.map(|Cursor(next)| next),
+    }))
+}
+
+/// A task.
+#[utoipa::path(get, path = "/api/v1/tasks/{task}", tag = "tasks", params(("task" = String, Path)),
+    responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn show(State(engine): State<Engine>, PathTask(id): PathTask) -> Result<Json<TaskView>, Failure> {
+    Ok(Json(convert::task(engine.task(id).await?)))
+}
+
+/// Cancel a task, at whatever stage it is.
+#[utoipa::path(delete, path = "/api/v1/tasks/{task}", tag = "tasks", params(("task" = String, Path)),
+    responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn cancel(State(engine): State<Engine>, PathTask(id): PathTask) -> Result<Json<TaskView>, Failure> {
+    Ok(Json(convert::task(engine.cancel(id).await?)))
+}
+
+/// Try a failed task again, from the stage it failed in.
+#[utoipa::path(post, path = "/api/v1/tasks/{task}/retry", tag = "tasks", params(("task" = String, Path)),
+    responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn retry(State(engine): State<Engine>, PathTask(id): PathTask) -> Result<Json<TaskView>, Failure> {
+    Ok(Json(convert::task(engine.retry(id).await?)))
+}
+
+/// The verified proof: JSON with all that a verifier needs, or with `Accept: application/octet-stream` its bytes alone.
+#[utoipa::path(get, path = "/api/v1/tasks/{task}/proof", tag = "tasks", params(("task" = String, Path)),
+    responses((status = 200, content((ProofView = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn proof(
+    State(engine): State<Engine>,
+    PathTask(id): PathTask,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let bundle = engine.proof(id).await?;
+    if accepts(&headers, "application/octet-stream") {
+        let media = [(header::CONTENT_TYPE, "application/octet-stream")];
+        return Ok((media, bundle.proof).into_response());
+    }
+    Ok(Json(convert::proof(bundle)).into_response())
+}
+
+/// Whether the client asks for just that media type.
+pub(super) fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(',').any(|one| one.split(';').next().is_some_and(|one| one.trim() == media)))
+}

@@ -1,0 +1,175 @@
+//! Running a program's parts without a task: nothing is kept but what an entrypoint writes.
+
+use bytes::Bytes;
+use coprocessor_prover::NodeError;
+use coprocessor_sandbox::{Export, RunError, Usage};
+use coprocessor_store::{Program, StoreError};
+use coprocessor_types::{ProgramId, ProofKind, PublicInputs, Root, Witness};
+use serde_json::Value;
+
+use crate::{
+    Engine, EngineError,
+    controllers::{ControllerCall, ControllerRun},
+    execute::parse,
+};
+
+/// Times an entrypoint is run again because somebody else wrote to the volume meanwhile.
+const CONFLICTS: u32 = 8;
+
+/// A witness that was not kept.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WitnessReport {
+    /// The root it is pinned to.
+    pub root: Root,
+    /// The witness.
+    pub witnesses: Vec<Witness>,
+    /// What the controller logged.
+    pub log: Vec<String>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// An execution without a proof.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ExecutionReport {
+    /// The root it is pinned to.
+    pub root: Root,
+    /// The circuit's output.
+    pub output: Vec<u8>,
+    /// Cycles it took.
+    pub cycles: u64,
+    /// What the controller logged.
+    pub log: Vec<String>,
+    /// What the controller used.
+    pub usage: Usage,
+}
+
+/// What a call of `entrypoint` came to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CallReport {
+    /// What it returned.
+    pub result: Value,
+    /// What it logged.
+    pub log: Vec<String>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+impl Engine {
+    /// Runs `get_witnesses`; what it writes to its volume is dropped.
+    ///
+    /// # Errors
+    /// An unknown program or root; the controller's failure.
+    pub async fn witness(
+        &self,
+        program: ProgramId,
+        args: Value,
+        root: Option<Root>,
+    ) -> Result<WitnessReport, EngineError> {
+        let program = self.known(program).await?;
+        let root = self.inner.pin(root)?;
+        let ControllerRun { run, .. } = self.run(&program, Export::GetWitnesses, args, root).await?;
+        let result = run.result.map_err(|error| guest(&error, run.log.clone()))?;
+        let witnesses = parse(result).map_err(|message| EngineError::Guest {
+            code: "witness_malformed",
+            message,
+            log: run.log.clone(),
+        })?;
+        Ok(WitnessReport { root, witnesses, log: run.log, usage: run.usage })
+    }
+
+    /// Runs `get_witnesses` and then the circuit, without proving.
+    ///
+    /// # Errors
+    /// As for [`Engine::witness`]; the circuit's failure; no node that can execute it.
+    pub async fn execute(
+        &self,
+        program: ProgramId,
+        args: Value,
+        root: Option<Root>,
+    ) -> Result<ExecutionReport, EngineError> {
+        let report = self.witness(program, args, root).await?;
+        let program = self.known(program).await?;
+        let input = Bytes::from(self.inner.circuit_input(report.root, report.witnesses)?);
+        let kind = self.inner.provers.default_kind(program.backend);
+        let node = match self.inner.provers.choose(program.backend, kind).await {
+            Ok(node) => node,
+            Err(_) if kind != ProofKind::Mock => self.choose_mock(&program).await?,
+            Err(reason) => return Err(EngineError::NoProver(reason)),
+        };
+        if !node.has_circuit(program.circuit).await? {
+            let circuit = self.inner.store.blob(program.circuit).await?;
+            node.upload_circuit(program.backend, circuit).await?;
+        }
+        let execution = node
+            .execute(program.circuit, input, self.inner.config.execution)
+            .await
+            .map_err(|error| circuit_failed(error, &report.log))?;
+        let inputs = PublicInputs::from_bytes(&execution.public_inputs)
+            .map_err(|error| EngineError::Internal(format!("the circuit committed no root: {error}")))?;
+        Ok(ExecutionReport {
+            root: inputs.root,
+            output: inputs.output,
+            cycles: execution.cycles,
+            log: report.log,
+            usage: report.usage,
+        })
+    }
+
+    /// Runs `entrypoint` with arguments of the caller's; what it writes is kept.
+    ///
+    /// # Errors
+    /// An unknown program; the controller's failure; a volume that kept changing.
+    pub async fn call(&self, program: ProgramId, args: Value) -> Result<CallReport, EngineError> {
+        let program = self.known(program).await?;
+        let root = self.inner.root();
+        for _ in 0..CONFLICTS {
+            let ControllerRun { run, write } = self.run(&program, Export::Entrypoint, args.clone(), root).await?;
+            let result = run.result.map_err(|error| guest(&error, run.log.clone()))?;
+            if !write.is_empty() {
+                match self.inner.store.write_volume(program.id, write).await {
+                    Ok(_) => {}
+                    Err(StoreError::VolumeConflict { .. }) => continue,
+                    Err(StoreError::UnknownProgram(id)) => return Err(EngineError::UnknownProgram(id)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            return Ok(CallReport { result: result.unwrap_or(Value::Null), log: run.log, usage: run.usage });
+        }
+        Err(EngineError::VolumeBusy(program.id))
+    }
+
+    pub(crate) async fn known(&self, id: ProgramId) -> Result<Program, EngineError> {
+        self.inner.store.program(id).await?.ok_or(EngineError::UnknownProgram(id))
+    }
+
+    async fn choose_mock(
+        &self,
+        program: &Program,
+    ) -> Result<std::sync::Arc<dyn coprocessor_prover::ProverNode>, EngineError> {
+        self.inner.provers.choose(program.backend, ProofKind::Mock).await.map_err(EngineError::NoProver)
+    }
+
+    async fn run(
+        &self,
+        program: &Program,
+        export: Export,
+        args: Value,
+        root: Root,
+    ) -> Result<ControllerRun, EngineError> {
+        let call = ControllerCall { program: program.id, controller: program.controller, export, args, root };
+        self.inner.run_controller(call).await
+    }
+}
+
+fn guest(error: &RunError, log: Vec<String>) -> EngineError {
+    EngineError::Guest { code: error.code(), message: error.to_string(), log }
+}
+
+fn circuit_failed(error: NodeError, log: &[String]) -> EngineError {
+    if error.is_deterministic() {
+        EngineError::Guest { code: error.code(), message: error.to_string(), log: log.to_vec() }
+    } else {
+        EngineError::Node(error)
+    }
+}

@@ -1,0 +1,193 @@
+//! What ended a step: for good, or to be tried again.
+
+use coprocessor_prover::NodeError;
+use coprocessor_sandbox::{RunError, Usage};
+use coprocessor_store::{EventKind, Failure, Stage, StepOutcome, StoreError, Task};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::config::RetryPolicy;
+
+/// Why a step did not come to its end.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// The same would happen again: the task fails.
+    Deterministic(Reason),
+    /// It may pass: tried again, up to the policy's limit.
+    Transient(Reason),
+    /// It is nobody's failure: waits without counting.
+    Waiting(Reason),
+    /// The claim is no longer ours: nothing is written.
+    Superseded,
+    /// The store failed.
+    Store(StoreError),
+}
+
+/// What to tell of it.
+#[derive(Debug)]
+pub(crate) struct Reason {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    /// Further particulars for the event: log, usage, node.
+    pub(crate) detail: Value,
+}
+
+impl Reason {
+    pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), detail: json!({}) }
+    }
+
+    pub(crate) fn with(mut self, key: &str, value: Value) -> Self {
+        self.detail[key] = value;
+        self
+    }
+
+    /// The event's particulars: code and message beside the rest.
+    fn event(&self) -> Value {
+        let mut detail = self.detail.clone();
+        detail["code"] = self.code.clone().into();
+        detail["message"] = self.message.clone().into();
+        detail
+    }
+}
+
+impl StepError {
+    /// A controller's failure, with its log and what it used.
+    pub(crate) fn guest(error: &RunError, log: &[String], usage: &Usage) -> Self {
+        let reason = Reason::new(error.code(), error.to_string()).with("log", json!(log)).with("usage", json!(usage));
+        if error.is_deterministic() { Self::Deterministic(reason) } else { Self::Transient(reason) }
+    }
+
+    /// A node's failure.
+    pub(crate) fn node(error: &NodeError, address: &str) -> Self {
+        let reason = Reason::new(error.code(), error.to_string()).with("node", json!(address));
+        match error {
+            error if error.is_deterministic() => Self::Deterministic(reason),
+            NodeError::Unreachable { .. } | NodeError::QueueFull { .. } | NodeError::Draining => Self::Waiting(reason),
+            _ => Self::Transient(reason),
+        }
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::StaleFence { .. } => Self::Superseded,
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// How a task that failed in `stage` goes on. `None` when there is nothing to write.
+pub(crate) fn outcome(task: &Task, stage: Stage, error: &StepError, retry: &RetryPolicy) -> Option<StepOutcome> {
+    match error {
+        StepError::Deterministic(reason) => Some(failed(stage, reason, false)),
+        StepError::Transient(reason) if task.attempts + 1 >= retry.attempts => Some(failed(stage, reason, true)),
+        StepError::Transient(reason) => {
+            let wait = retry.wait(task.attempts + 1, jitter());
+            Some(postponed(reason, wait, true))
+        }
+        StepError::Waiting(reason) => {
+            // Grows with the time already waited, so that a long outage writes few events.
+            let waited = Timestamp::now().duration_since(task.created_at).unsigned_abs();
+            let wait = (waited / 4).clamp(Duration::from_millis(500), Duration::from_secs(10));
+            Some(postponed(reason, wait, false))
+        }
+        StepError::Superseded => None,
+        StepError::Store(error) => {
+            let reason = Reason::new("store_failed", error.to_string());
+            Some(postponed(&reason, retry.longest.min(Duration::from_secs(5)), true))
+        }
+    }
+}
+
+fn failed(stage: Stage, reason: &Reason, retryable: bool) -> StepOutcome {
+    StepOutcome::Failed {
+        failure: Failure { stage, code: reason.code.clone(), message: reason.message.clone(), retryable },
+        event: EventKind { name: "failed".into(), detail: reason.event() },
+    }
+}
+
+fn postponed(reason: &Reason, wait: Duration, counts: bool) -> StepOutcome {
+    let until = Timestamp::now() + wait;
+    let name = if counts { "retrying" } else { "waiting" };
+    let mut detail = reason.event();
+    detail["until"] = until.to_string().into();
+    StepOutcome::Postponed { until, counts, event: EventKind { name: name.into(), detail } }
+}
+
+/// From 0 to 1, different for tasks that fail at the same time.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(0);
+    #[allow(clippy::cast_precision_loss)] // 53 of 64 random bits are plenty.
+    let fraction = random as f64 / u64::MAX as f64;
+    fraction
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coprocessor_store::TaskState;
+    use coprocessor_types::{BlobDigest, OwnerId, ProgramId, ProofKind, Root, TaskId};
+
+    fn task(attempts: u32) -> Task {
+        Task {
+            id: TaskId::now(),
+            program: ProgramId::default(),
+            owner: OwnerId::anonymous(),
+            controller: BlobDigest::default(),
+            circuit: BlobDigest::default(),
+            kind: ProofKind::Mock,
+            root: Root::default(),
+            args: Value::Null,
+            payload: Value::Null,
+            state: TaskState::Proving,
+            fence: 1,
+            attempts,
+            created_at: Timestamp::now(),
+            updated_at: Timestamp::now(),
+            not_before: None,
+            witness: None,
+            proof: None,
+            output: None,
+            result: None,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn a_deterministic_error_fails_at_once() {
+        let error = StepError::Deterministic(Reason::new("circuit_failed", "no"));
+        let Some(StepOutcome::Failed { failure, event }) =
+            outcome(&task(0), Stage::Prove, &error, &RetryPolicy::default())
+        else {
+            panic!("expected a failure")
+        };
+        assert!(!failure.retryable);
+        assert_eq!(event.detail["code"], "circuit_failed");
+    }
+
+    #[test]
+    fn a_transient_error_is_tried_again_up_to_the_limit() {
+        let error = StepError::Transient(Reason::new("prover_failed", "hm"));
+        let retry = RetryPolicy { attempts: 3, ..RetryPolicy::default() };
+        for attempts in 0..2 {
+            let next = outcome(&task(attempts), Stage::Prove, &error, &retry);
+            assert!(matches!(next, Some(StepOutcome::Postponed { counts: true, .. })), "{attempts}");
+        }
+        let Some(StepOutcome::Failed { failure, .. }) = outcome(&task(2), Stage::Prove, &error, &retry) else {
+            panic!("expected a failure")
+        };
+        assert!(failure.retryable);
+    }
+
+    #[test]
+    fn waiting_never_counts_and_a_superseded_claim_writes_nothing() {
+        let waiting = StepError::Waiting(Reason::new("no_prover", "none"));
+        let next = outcome(&task(99), Stage::Prove, &waiting, &RetryPolicy::default());
+        assert!(matches!(next, Some(StepOutcome::Postponed { counts: false, .. })));
+        assert_eq!(outcome(&task(0), Stage::Prove, &StepError::Superseded, &RetryPolicy::default()), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Files of a program's volume, for the API.
+
+use bytes::Bytes;
+use coprocessor_store::{StoreError, VolumeWrite};
+use coprocessor_types::ProgramId;
+use coprocessor_vfs::{Entry, EntryKind, FatPath, PAGE_SIZE, VfsError};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+use crate::{
+    Engine, EngineError,
+    controllers::blocking,
+    volumes::{OpenVolume, VolumeImage},
+};
+
+/// Times a write is made again because somebody else wrote meanwhile.
+const CONFLICTS: u32 = 16;
+
+/// Pages sent at once while an image is downloaded: 256 KiB.
+const PAGES_PER_CHUNK: u32 = 64;
+
+/// A directory's entries, by name.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DirectoryListing {
+    /// Its path, as asked for.
+    pub path: String,
+    /// Its entries.
+    pub entries: Vec<Entry>,
+}
+
+/// What a path names.
+#[derive(Clone, PartialEq, Debug)]
+pub enum FileOrDirectory {
+    /// A file's content.
+    File(Vec<u8>),
+    /// A directory.
+    Directory(DirectoryListing),
+}
+
+impl Engine {
+    /// Reads a file, or lists a directory.
+    ///
+    /// # Errors
+    /// An unknown program; a path that FAT cannot hold or that names nothing.
+    pub async fn read_path(&self, program: ProgramId, path: String) -> Result<FileOrDirectory, EngineError> {
+        let store = Arc::clone(&self.inner.store);
+        blocking(move || {
+            let mut open = OpenVolume::open(&*store, program)?;
+            let files = open.files();
+            let is_directory = FatPath::parse(&path).map_err(VfsError::from)?.is_root()
+                || files.stat(&path)?.kind == EntryKind::Directory;
+            if is_directory {
+                let entries = files.list(&path)?;
+                Ok(FileOrDirectory::Directory(DirectoryListing { path, entries }))
+            } else {
+                Ok(FileOrDirectory::File(files.read(&path)?))
+            }
+        })
+        .await?
+    }
+
+    /// Creates or replaces a file, with the directories on its path.
+    ///
+    /// # Errors
+    /// An unknown program; a path that FAT cannot hold; a full volume.
+    pub async fn write_file(&self, program: ProgramId, path: String, content: Bytes) -> Result<(), EngineError> {
+        self.change(program, move |open| open.files().write(&path, &content)).await
+    }
+
+    /// Removes a file or an empty directory.
+    ///
+    /// # Errors
+    /// An unknown program; a path that names nothing, or a directory with something in it.
+    pub async fn remove_path(&self, program: ProgramId, path: String) -> Result<(), EngineError> {
+        self.change(program, move |open| open.files().remove(&path)).await
+    }
+
+    /// The whole volume as a FAT-16 image: its size, and its bytes in chunks.
+    ///
+    /// # Errors
+    /// An unknown program. A failure on the way ends the chunks with an error.
+    pub async fn image(
+        &self,
+        program: ProgramId,
+    ) -> Result<(u64, mpsc::Receiver<Result<Bytes, EngineError>>), EngineError> {
+        let store = Arc::clone(&self.inner.store);
+        let image = blocking(move || VolumeImage::open(&*store, program)).await??;
+        let size = image.size();
+        let (chunks, receiver) = mpsc::channel(4);
+        tokio::task::spawn_blocking(move || {
+            let pages = u32::try_from(size / PAGE_SIZE as u64).unwrap_or(u32::MAX);
+            for first in (0..pages).step_by(PAGES_PER_CHUNK as usize) {
+                let mut chunk = Vec::with_capacity(PAGES_PER_CHUNK as usize * PAGE_SIZE);
+                let read = (first..(first + PAGES_PER_CHUNK).min(pages))
+                    .try_for_each(|index| image.page(index).map(|page| chunk.extend_from_slice(&page)));
+                let failed = read.is_err();
+                // Nobody listens any more, or there is nothing more to say.
+                if chunks.blocking_send(read.map(|()| Bytes::from(chunk))).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok((size, receiver))
+    }
+
+    /// Changes a volume, again from the start when somebody else wrote meanwhile.
+    async fn change(
+        &self,
+        program: ProgramId,
+        change: impl Fn(&mut OpenVolume) -> Result<(), VfsError> + Send + Sync + 'static,
+    ) -> Result<(), EngineError> {
+        let change = Arc::new(change);
+        for _ in 0..CONFLICTS {
+            let (store, change) = (Arc::clone(&self.inner.store), Arc::clone(&change));
+            let write = blocking(move || -> Result<VolumeWrite, EngineError> {
+                let mut open = OpenVolume::open(&*store, program)?;
+                change(&mut open)?;
+                Ok(open.into_write())
+            })
+            .await??;
+            match self.inner.store.write_volume(program, write).await {
+                Ok(_) => return Ok(()),
+                Err(StoreError::VolumeConflict { .. }) => {}
+                Err(StoreError::UnknownProgram(id)) => return Err(EngineError::UnknownProgram(id)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(EngineError::VolumeBusy(program))
+    }
+}
