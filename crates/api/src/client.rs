@@ -130,8 +130,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn live(&self) -> Result<HealthView, ClientError> {
-        self.exchange.health("live").await.map(|(_, view)| view)
+    pub async fn live(&self) -> Result<(), ClientError> {
+        self.exchange.live().await
     }
 
     /// Whether the service can work (first), and what it says of itself.
@@ -139,7 +139,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]. A service that answers it is not ready is no error.
     pub async fn ready(&self) -> Result<(bool, HealthView), ClientError> {
-        self.exchange.health("ready").await
+        self.exchange.ready().await
     }
 
     /// Deploys a program. The same deployment again answers the same program.

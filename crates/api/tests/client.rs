@@ -295,8 +295,11 @@ async fn a_file_and_a_directory_are_told_apart_and_a_truncated_file_is_an_error(
 
 #[tokio::test]
 async fn a_service_that_is_not_ready_answers_so() {
-    let not_ready = || async { (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({"status": "starting"}))) };
-    let client = serve(Router::new().route("/health/ready", get(not_ready))).await;
+    let app = Router::new()
+        .route("/health/live", get(|| async { StatusCode::NO_CONTENT }))
+        .route("/health/ready", get(|| async { problem(Code::Unavailable, "the store does not work") }));
+    let client = serve(app).await;
+    client.live().await.unwrap();
     let (ready, view) = client.ready().await.unwrap();
-    assert_eq!((ready, view.status.as_str()), (false, "starting"));
+    assert_eq!((ready, view.status.as_str()), (false, "the store does not work"));
 }

@@ -58,7 +58,7 @@ pub enum ClientError {
     #[error("{0}")]
     Problem(Box<Problem>),
     /// An answer that no coprocessor gives: another service listens there, or its version differs.
-    #[error("unexpected answer (HTTP {status}) from {url}: {reason}; got {body:?}")]
+    #[error("unexpected answer (HTTP {status}) from {url}: {reason} (it begins {body:?})")]
     UnexpectedAnswer {
         /// The coprocessor's address.
         url: String,

@@ -8,7 +8,7 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// A service that does not accept a connection for this long is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -117,16 +117,19 @@ impl Exchange {
         self.send(request).await.map(Download::new)
     }
 
-    /// `/health/{what}`: whether it is well, and what it says.
-    pub(super) async fn health(&self, what: &str) -> Result<(bool, HealthView), ClientError> {
-        let response = self.fetch(self.at(Method::GET, &["health", what], Patience::Answer)?).await?;
-        if response.status().is_success() {
-            return json(response).await.map(|view| (true, view));
+    pub(super) async fn live(&self) -> Result<(), ClientError> {
+        self.send(self.at(Method::GET, &["health", "live"], Patience::Answer)?).await.map(drop)
+    }
+
+    /// Whether it is ready, and what it says; the problem of one that is not ready is its status.
+    pub(super) async fn ready(&self) -> Result<(bool, HealthView), ClientError> {
+        match self.send(self.at(Method::GET, &["health", "ready"], Patience::Answer)?).await {
+            Ok(response) => json(response).await.map(|view| (true, view)),
+            Err(ClientError::Problem(problem)) if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
+                Ok((false, HealthView { status: problem.detail, tasks: BTreeMap::new() }))
+            }
+            Err(error) => Err(error),
         }
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE && !is_problem(&response) {
-            return json(response).await.map(|view| (false, view));
-        }
-        Err(refusal(response).await)
     }
 
     /// Sends, and turns every status but success into an error.
@@ -167,7 +170,7 @@ pub(super) async fn json<T: DeserializeOwned>(response: Response) -> Result<T, C
     serde_json::from_slice(&body).map_err(|error| ClientError::UnexpectedAnswer {
         url,
         status,
-        reason: format!("not the JSON this client knows ({error}); is it the same version?"),
+        reason: format!("not the JSON that this version of the client knows: {error}"),
         body: excerpt(&body),
     })
 }
@@ -197,7 +200,7 @@ async fn refusal(response: Response) -> ClientError {
     let reason = match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) if is_problem => return ClientError::Problem(Box::new(problem)),
         _ if status.is_redirection() => "it redirects; give the final address",
-        _ => "an error without a problem document; is another service listening there?",
+        _ => "an error, but no problem document as a coprocessor gives; another service listens there",
     };
     ClientError::UnexpectedAnswer { url, status: status.as_u16(), reason: reason.to_owned(), body: excerpt(&body) }
 }

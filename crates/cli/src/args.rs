@@ -1,0 +1,117 @@
+//! The command line.
+
+use crate::{commands, context::Context, error::CliError};
+use clap::{Args, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Where the coprocessor is: --server, else COPROCESSOR_URL, else `server = \"…\"` in a coprocessor.toml here or in a folder
+above, else in $XDG_CONFIG_HOME/coprocessor/config.toml, else http://127.0.0.1:37281.
+
+PROGRAM is 64 hexadecimal digits or a name that one program only has; by default the one deployed last from this folder.
+
+Exit codes:
+  0    done
+  1    the answer is no: a proof that does not hold, a task that failed or was cancelled, a guest that does not build,
+       a coprocessor that is not ready
+  2    the command line, or a file on this machine, is at fault
+  3    no coprocessor answers
+  4    the coprocessor refuses the request (HTTP 4xx)
+  5    the coprocessor failed (HTTP 5xx), or what answers is none
+  130  interrupted; a task that was followed goes on
+
+With --json, standard output holds one JSON document (one per line from `logs` and `tasks follow`), and an error is one
+problem document (RFC 9457) on standard error.";
+
+/// What options of every command are listed under.
+const GLOBAL: &str = "Global options";
+
+/// Write, build, deploy and prove guest programs.
+#[derive(Parser, Debug)]
+#[command(name = "cargo-coprocessor", bin_name = "cargo coprocessor", version, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// Address of the coprocessor
+    #[arg(long, global = true, value_name = "URL", env = "COPROCESSOR_URL", hide_env = true, help_heading = GLOBAL)]
+    pub(crate) server: Option<String>,
+    /// Print JSON and nothing else
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Start a guest program from a template
+    New(commands::new::New),
+    /// Build a guest's controller and circuit
+    Build(commands::build::Build),
+    /// Upload a guest's controller and circuit, and remember the program in its folder
+    Deploy(commands::deploy::Deploy),
+    /// Have a program proved, and follow the task to its end
+    Prove(commands::prove::Prove),
+    /// Dry run: the witness that the controller makes
+    Witness(commands::dry_run::Witness),
+    /// Dry run: controller and circuit, without a proof
+    Execute(commands::dry_run::Execute),
+    /// Call the controller's entrypoint
+    Call(commands::dry_run::Call),
+    /// List, show, follow, cancel and retry tasks; fetch their proofs
+    Tasks(commands::tasks::Tasks),
+    /// What a task's controller logged
+    Logs(commands::logs::Logs),
+    /// Read and write a program's files
+    Files(commands::files::Files),
+    /// Download a program's volume as a FAT-16 image
+    Image(commands::files::Image),
+    /// Have a proof verified by the coprocessor
+    Verify(commands::verify::Verify),
+    /// A program's verifying key
+    Vk(commands::vk::Vk),
+    /// List, show and remove programs, or set their controllers
+    Programs(commands::programs::Programs),
+    /// List, add and remove the coprocessor's prover nodes
+    Provers(commands::provers::Provers),
+    /// How the coprocessor is
+    Status(commands::status::Status),
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
+        match self {
+            Self::New(command) => command.run(context),
+            Self::Build(command) => command.run(context),
+            Self::Deploy(command) => command.run(context).await,
+            Self::Prove(command) => command.run(context).await,
+            Self::Witness(command) => command.run(context).await,
+            Self::Execute(command) => command.run(context).await,
+            Self::Call(command) => command.run(context).await,
+            Self::Tasks(command) => command.run(context).await,
+            Self::Logs(command) => command.run(context).await,
+            Self::Files(command) => command.run(context).await,
+            Self::Image(command) => command.run(context).await,
+            Self::Verify(command) => command.run(context).await,
+            Self::Vk(command) => command.run(context).await,
+            Self::Programs(command) => command.run(context).await,
+            Self::Provers(command) => command.run(context).await,
+            Self::Status(command) => command.run(context).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,16 @@
+//! One file for each command.
+
+pub(crate) mod build;
+pub(crate) mod deploy;
+pub(crate) mod dry_run;
+pub(crate) mod files;
+pub(crate) mod json_argument;
+pub(crate) mod logs;
+pub(crate) mod new;
+pub(crate) mod programs;
+pub(crate) mod prove;
+pub(crate) mod provers;
+pub(crate) mod status;
+pub(crate) mod tasks;
+pub(crate) mod verify;
+pub(crate) mod vk;

@@ -1,0 +1,9 @@
+//! The program as people run it, against a service made for the test.
+
+mod deploy;
+mod errors;
+mod follow;
+mod help;
+mod results;
+mod run;
+mod service;
