@@ -84,6 +84,7 @@ impl Program {
             .args(arguments)
             .args([OsStr::new("--listen"), OsStr::new("127.0.0.1:0"), OsStr::new("--port-file"), port_file.as_os_str()])
             .env("VALENCE_PROVER_SECRET", secret)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

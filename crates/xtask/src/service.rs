@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// How long a program may take until it listens. Opening a store takes milliseconds; a machine under load more.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -104,26 +105,35 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Waits until the prover node makes proofs of that kind, and shows how far it is.
+    /// Waits until the prover node is warm and the coprocessor knows that it makes proofs of that kind; shows how far it is.
     pub(crate) async fn wait_for_prover(&mut self, client: &Client, kind: &str, step: &mut Step) -> Result<ProverView> {
         loop {
             self.check_alive()?;
             let node = client.provers().await?.items.into_iter().find(|node| node.address == self.prover_url);
             let node =
                 node.with_context(|| format!("the coprocessor does not know the prover node {}", self.prover_url))?;
-            if node.reachable && node.kinds.iter().any(|offered| offered == kind) {
+            let offers = node.kinds.iter().any(|offered| offered == kind);
+            if node.reachable && offers && self.is_prover_warm().await? {
                 return Ok(node);
             }
             if let Some(reason) = node.missing.get(kind) {
                 bail!("the prover node makes no {kind} proofs: {reason}");
             }
             if step.elapsed() > WARM_UP_TIMEOUT {
-                let reason = node.error.unwrap_or_else(|| format!("it offers {:?}", node.kinds));
+                let reason = node.error.unwrap_or_else(|| format!("it offers {:?}, and is not warm", node.kinds));
                 bail!("the prover node is not ready after {} s: {reason}", WARM_UP_TIMEOUT.as_secs());
             }
             step.doing("warming up: the prover makes its tables, once per process (25 s or more)");
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// What the node's standard health service says: a node that still warms up takes jobs, and lets them wait.
+    async fn is_prover_warm(&self) -> Result<bool> {
+        let channel = tonic::transport::Endpoint::from_shared(self.prover_url.clone())?.connect().await?;
+        let health = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+        let status = health.context("the prover node does not say how it is")?.into_inner().status();
+        Ok(status == ServingStatus::Serving)
     }
 
     /// Fails when one of the programs has ended.

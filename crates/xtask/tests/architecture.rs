@@ -72,7 +72,9 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     (r"sp1-(verifier|primitives|hypercube)", &["coprocessor-prover", "coprocessor-prover-sp1"]),
     (r"sp1-(zkvm|lib)", &["coprocessor-circuit-sdk"]),
     // The wire between coprocessor and prover node
-    (r"tonic(-.*)?|prost(-.*)?|protox", &["coprocessor-prover"]),
+    (r"tonic-(prost.*|reflection)|prost(-.*)?|protox", &["coprocessor-prover"]),
+    // … of which xtask speaks the standard health service.
+    (r"tonic(-health)?", &["coprocessor-prover", "xtask"]),
 ];
 
 /// Crates for the guests: compiled for a bare target, so without the standard library.
