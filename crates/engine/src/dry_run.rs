@@ -123,6 +123,7 @@ impl Engine {
     pub async fn call(&self, program: ProgramId, args: Value) -> Result<CallReport, EngineError> {
         let program = self.known(program).await?;
         let root = self.inner.root();
+        let _turn = self.inner.turns.take(program.id).await;
         for _ in 0..CONFLICTS {
             let ControllerRun { run, write } = self.run(&program, Export::Entrypoint, args.clone(), root).await?;
             let result = run.result.map_err(|error| guest(&error, run.log.clone()))?;

@@ -18,6 +18,8 @@ pub(crate) enum StepError {
     Transient(Reason),
     /// It is nobody's failure: waits without counting.
     Waiting(Reason),
+    /// Somebody else wrote to the program's volume meanwhile: done again, from the volume as it is now.
+    VolumeConflict,
     /// The claim is no longer ours: nothing is written.
     Superseded,
     /// The store failed.
@@ -73,7 +75,8 @@ impl StepError {
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::StaleFence { .. } => Self::Superseded,
+            StoreError::StaleFence { .. } | StoreError::UnknownTask(_) => Self::Superseded,
+            StoreError::VolumeConflict { .. } => Self::VolumeConflict,
             other => Self::Store(other),
         }
     }
@@ -93,6 +96,10 @@ pub(crate) fn outcome(task: &Task, stage: Stage, error: &StepError, retry: &Retr
             let waited = Timestamp::now().duration_since(task.created_at).unsigned_abs();
             let wait = (waited / 4).clamp(Duration::from_millis(500), Duration::from_secs(10));
             Some(postponed(reason, wait, false))
+        }
+        StepError::VolumeConflict => {
+            let reason = Reason::new("volume_busy", "other tasks kept writing to the program's volume");
+            Some(postponed(&reason, retry.wait(1, jitter()), false))
         }
         StepError::Superseded => None,
         StepError::Store(error) => {
@@ -187,6 +194,10 @@ mod tests {
     fn waiting_never_counts_and_a_superseded_claim_writes_nothing() {
         let waiting = StepError::Waiting(Reason::new("no_prover", "none"));
         let next = outcome(&task(99), Stage::Prove, &waiting, &RetryPolicy::default());
+        assert!(matches!(next, Some(StepOutcome::Postponed { counts: false, .. })));
+        let conflict =
+            StepError::from(StoreError::VolumeConflict { program: ProgramId::default(), expected: 1, got: 2 });
+        let next = outcome(&task(99), Stage::Deliver, &conflict, &RetryPolicy::default());
         assert!(matches!(next, Some(StepOutcome::Postponed { counts: false, .. })));
         assert_eq!(outcome(&task(0), Stage::Prove, &StepError::Superseded, &RetryPolicy::default()), None);
     }

@@ -110,6 +110,7 @@ impl Engine {
         change: impl Fn(&mut OpenVolume) -> Result<(), VfsError> + Send + Sync + 'static,
     ) -> Result<(), EngineError> {
         let change = Arc::new(change);
+        let _turn = self.inner.turns.take(program).await;
         for _ in 0..CONFLICTS {
             let (store, change) = (Arc::clone(&self.inner.store), Arc::clone(&change));
             let write = blocking(move || -> Result<VolumeWrite, EngineError> {

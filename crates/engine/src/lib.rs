@@ -20,6 +20,7 @@ mod pool;
 mod prove;
 mod queries;
 mod runner;
+mod turns;
 mod verification;
 mod volumes;
 
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) setup: Option<Arc<dyn CircuitSetup>>,
     pub(crate) config: EngineConfig,
     pub(crate) claims: heartbeat::Claims,
+    pub(crate) turns: turns::Turns,
 }
 
 /// What an engine is made of.
@@ -78,7 +80,19 @@ impl Engine {
         let Parts { store, sandbox, provers, verifiers, setup, config } = parts;
         let controller_slots = Arc::new(tokio::sync::Semaphore::new(config.workers.controllers));
         let claims = heartbeat::Claims::new(Arc::clone(&store), config.lease);
-        Self { inner: Arc::new(Inner { store, sandbox, controller_slots, provers, verifiers, setup, config, claims }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                sandbox,
+                controller_slots,
+                provers,
+                verifiers,
+                setup,
+                config,
+                claims,
+                turns: turns::Turns::default(),
+            }),
+        }
     }
 
     /// This instance's identity.

@@ -166,6 +166,9 @@ fn registered(node: RemoteNode, record: ProverRecord) -> Entry {
     }
 }
 
+/// A node, and what it said of itself.
+type Asked = (Arc<dyn ProverNode>, Result<NodeInfo, NodeError>);
+
 async fn ask(node: &Arc<dyn ProverNode>) -> Result<NodeInfo, NodeError> {
     tokio::time::timeout(PATIENCE, node.describe()).await.unwrap_or_else(|_| {
         let reason = format!("no answer within {} s", PATIENCE.as_secs());
@@ -180,7 +183,7 @@ fn load(info: &Result<NodeInfo, NodeError>) -> f64 {
     })
 }
 
-fn why_none(asked: &[(Arc<dyn ProverNode>, Result<NodeInfo, NodeError>)], kind: ProofKind) -> String {
+fn why_none(asked: &[Asked], kind: ProofKind) -> String {
     if asked.is_empty() {
         return format!("no prover node is configured for {kind} proofs; start one and name it with --prover");
     }

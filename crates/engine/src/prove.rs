@@ -72,7 +72,7 @@ impl Inner {
         let job = Job { key, circuit: task.circuit, kind: task.kind, input };
         let mut events = node.prove(job).await.map_err(failed)?;
         while let Some(event) = events.next().await {
-            match event.map_err(failed)? {
+            match event.map_err(|error| lost(&error, &address))? {
                 JobEvent::Queued { ahead } if ahead > 0 => {
                     self.tell(task, "node_queued", json!({"node": address, "ahead": ahead})).await?;
                 }
@@ -87,7 +87,7 @@ impl Inner {
             }
         }
         let reason = "the node ended the stream without a proof".to_owned();
-        Err(failed(NodeError::Unreachable { address: address.clone(), reason }))
+        Err(lost(&NodeError::Unreachable { address: address.clone(), reason }, &address))
     }
 
     /// Verifies the proof against the program's verifying key, the task's root and the output it claims.
@@ -167,6 +167,14 @@ impl Inner {
     async fn tell(&self, task: &Task, name: &str, detail: Value) -> Result<(), StepError> {
         let event = EventKind { name: name.into(), detail };
         Ok(self.store.progress(task.id, task.fence, event).await?)
+    }
+}
+
+/// A node that dies while it proves counts as an attempt: the task may be what kills it.
+fn lost(error: &NodeError, address: &str) -> StepError {
+    match StepError::node(error, address) {
+        StepError::Waiting(reason) => StepError::Transient(reason),
+        other => other,
     }
 }
 

@@ -1,18 +1,21 @@
 //! Claims tasks for each stage as places and work allow, and gives every step its lease and its end.
 
-use coprocessor_store::{Change, Claim, Stage};
+use coprocessor_store::{Change, Claim, Stage, StoreError, Task};
 use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, Semaphore, broadcast::error::RecvError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Engine, Inner, failure, failure::StepError};
+use crate::{Engine, Inner, failure, failure::StepError, heartbeat::HeldClaim};
 
 /// Longest sleep of a stage that has nothing to do: work is announced, this is for announcements that were lost.
 const LOST_WAKE_UP: Duration = Duration::from_secs(5);
 
 /// Wait after the store failed to give work.
 const STORE_TROUBLE: Duration = Duration::from_secs(1);
+
+/// Times a step is done again at once because its volume was written to meanwhile.
+const CONFLICTS: u32 = 8;
 
 /// An engine at work.
 pub struct Running {
@@ -134,7 +137,7 @@ impl Dispatcher {
         }
     }
 
-    async fn claim(&self) -> Result<Option<Claim>, coprocessor_store::StoreError> {
+    async fn claim(&self) -> Result<Option<Claim>, StoreError> {
         let config = &self.inner.config;
         self.inner.store.claim(self.stage, &config.worker, config.lease).await
     }
@@ -156,28 +159,44 @@ impl Dispatcher {
 async fn step(inner: &Arc<Inner>, claim: Claim) {
     let Claim { task, stage, .. } = claim;
     let held = inner.claims.hold(task.id, task.fence);
-    let result = match stage {
-        Stage::Execute => inner.execute(&task, &held).await,
-        Stage::Prove => inner.prove(&task, &held).await,
-        Stage::Deliver => inner.deliver(&task, &held).await,
-    };
-    let error = match result {
-        Ok(outcome) => match inner.store.finish_step(task.id, task.fence, outcome).await {
-            Ok(_) => return,
-            Err(error) => StepError::from(error),
-        },
-        Err(error) => error,
+    let mut conflicts = 0;
+    let error = loop {
+        match attempt(inner, &task, stage, &held).await {
+            Ok(()) => return,
+            // Somebody else was faster; nothing was written, and the claim still holds.
+            Err(StepError::VolumeConflict) if conflicts < CONFLICTS => conflicts += 1,
+            Err(error) => break error,
+        }
     };
     report(&task, stage, &error);
     if let Some(outcome) = failure::outcome(&task, stage, &error, &inner.config.retry)
         && let Err(error) = inner.store.finish_step(task.id, task.fence, outcome).await
-        && !matches!(error, coprocessor_store::StoreError::StaleFence { .. })
+        && !matches!(error, StoreError::StaleFence { .. })
     {
         tracing::error!(task = %task.id, stage = stage.as_str(), %error, "the end of a step could not be written; its lease will run out");
     }
 }
 
-fn report(task: &coprocessor_store::Task, stage: Stage, error: &StepError) {
+/// Does what the stage is for, and writes what came of it.
+async fn attempt(inner: &Arc<Inner>, task: &Task, stage: Stage, held: &HeldClaim) -> Result<(), StepError> {
+    let _turn = match stage {
+        // Until its writes are in, no other entrypoint of the program needs to begin.
+        Stage::Deliver => Some(tokio::select! {
+            () = held.ended() => return Err(StepError::Superseded),
+            turn = inner.turns.take(task.program) => turn,
+        }),
+        Stage::Execute | Stage::Prove => None,
+    };
+    let outcome = match stage {
+        Stage::Execute => inner.execute(task, held).await,
+        Stage::Prove => inner.prove(task, held).await,
+        Stage::Deliver => inner.deliver(task, held).await,
+    }?;
+    inner.store.finish_step(task.id, task.fence, outcome).await?;
+    Ok(())
+}
+
+fn report(task: &Task, stage: Stage, error: &StepError) {
     let (task, stage) = (task.id, stage.as_str());
     match error {
         StepError::Deterministic(reason) => {
@@ -189,6 +208,7 @@ fn report(task: &coprocessor_store::Task, stage: Stage, error: &StepError) {
         StepError::Waiting(reason) => {
             tracing::debug!(%task, stage, code = reason.code, message = reason.message, "task waits");
         }
+        StepError::VolumeConflict => tracing::debug!(%task, stage, "the volume kept changing; the task waits"),
         StepError::Superseded => tracing::debug!(%task, stage, "claim superseded; nothing written"),
         StepError::Store(error) => tracing::error!(%task, stage, %error, "step failed in the store"),
     }

@@ -25,8 +25,11 @@ pub struct Circuits {
 #[derive(Default)]
 struct Shared {
     prover: OnceLock<LightProver>,
-    keys: Mutex<HashMap<BlobDigest, Arc<OnceLock<Result<SP1VerifyingKey, BackendError>>>>>,
+    keys: Mutex<HashMap<BlobDigest, Arc<KeySlot>>>,
 }
+
+/// A circuit's key, once somebody has made it; or why it cannot be made.
+type KeySlot = OnceLock<Result<SP1VerifyingKey, BackendError>>;
 
 impl Circuits {
     /// Ready to use; the SDK's own tables are made at the first call that needs them.

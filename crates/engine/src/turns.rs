@@ -1,0 +1,54 @@
+//! One writer at a time for each program's volume within this process.
+//!
+//! The store refuses a write that is based on an old version, so this is no matter of safety: it spares controllers from
+//! being run again because two of them wrote at once. Whoever wrote from another process is met by running again.
+
+use coprocessor_types::ProgramId;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+use tokio::sync::OwnedMutexGuard;
+
+/// Entries of programs that nobody writes to any more are dropped when there are more than this.
+const TIDY_ABOVE: usize = 1024;
+
+/// Whose turn it is, by program.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<HashMap<ProgramId, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// Waits until nobody else writes to the program's volume; in order of arrival.
+    pub(crate) async fn take(&self, program: ProgramId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if turns.len() > TIDY_ABOVE {
+                turns.retain(|_, turn| turn.strong_count() > 0);
+            }
+            let known = turns.get(&program).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let turn = Arc::default();
+                turns.insert(program, Arc::downgrade(&turn));
+                turn
+            })
+        };
+        turn.lock_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_program_waits_and_another_does_not() {
+        let turns = Turns::default();
+        let (a, b) = (ProgramId([1; 32]), ProgramId([2; 32]));
+        let held = turns.take(a).await;
+        drop(turns.take(b).await);
+        let mut second = Box::pin(turns.take(a));
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        drop(held);
+        second.await;
+    }
+}
