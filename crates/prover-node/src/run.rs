@@ -44,10 +44,10 @@ async fn serve_node(args: &Args) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the socket has no address")?;
     introduce(&node).await?;
     tracing::info!(%address, secret = protection.secret, tls = protection.tls, "listening");
+    tokio::spawn(tell_when_warm(node.readiness(), node.warm_up()));
     if let Some(file) = &args.port_file {
         listen::announce(file, address)?;
     }
-    tokio::spawn(warm_up(node.clone()));
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(stop_when_told(node.clone(), args.drain(), stop));
     let shutdown = raised(stopped.clone());
@@ -129,12 +129,12 @@ async fn introduce(node: &Node) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn warm_up(node: Node) {
+async fn tell_when_warm(readiness: watch::Receiver<Readiness>, warming: impl Future<Output = ()>) {
     let began = Instant::now();
     tracing::info!("warming up; the first proofs wait for it");
-    node.warm_up().await;
+    warming.await;
     let seconds = began.elapsed().as_secs_f32();
-    let readiness = *node.readiness().borrow();
+    let readiness = *readiness.borrow();
     match readiness {
         Readiness::Ready => tracing::info!(seconds, "ready"),
         Readiness::Unfit => tracing::error!(seconds, "no backend can prove here; see what is said above"),

@@ -8,6 +8,7 @@ use coprocessor_types::{Backend, BlobDigest};
 use futures::{StreamExt, stream, stream::BoxStream};
 use secrecy::{ExposeSecret, SecretString};
 use std::{sync::OnceLock, time::Duration};
+use tokio::sync::mpsc;
 use tonic::{
     Request, Status, Streaming,
     metadata::{Ascii, MetadataValue},
@@ -194,7 +195,9 @@ impl ProverNode for RemoteNode {
         let late = |_| NodeError::Unreachable { address: self.address.clone(), reason: "no answer in time".into() };
         let answers = accepted.map_err(late)?.map_err(|status| self.failure(&status))?.into_inner();
         let following = Following { answers, address: self.address.clone() };
-        Ok(stream::unfold(Some(following), Following::next).boxed())
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(following.forward(sender));
+        Ok(stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).boxed())
     }
 
     async fn cancel(&self, job: JobKey) -> Result<(), NodeError> {
@@ -211,12 +214,18 @@ struct Following {
 }
 
 impl Following {
-    async fn next(following: Option<Self>) -> Option<(Result<JobEvent, NodeError>, Option<Self>)> {
-        let mut following = following?;
-        match following.event().await {
-            Ok(event @ JobEvent::Done(_)) => Some((Ok(event), None)),
-            Ok(event) => Some((Ok(event), Some(following))),
-            Err(error) => Some((Err(error), None)),
+    /// Reads to the end, whether or not the caller keeps up: what lies unread on one stream takes from the window that all
+    /// streams of a connection share, so a caller who waits would hold up the others. What is held is one proof.
+    async fn forward(mut self, events: mpsc::UnboundedSender<Result<JobEvent, NodeError>>) {
+        loop {
+            let event = tokio::select! {
+                event = self.event() => event,
+                () = events.closed() => return,
+            };
+            let last = matches!(event, Ok(JobEvent::Done(_)) | Err(_));
+            if events.send(event).is_err() || last {
+                return;
+            }
         }
     }
 

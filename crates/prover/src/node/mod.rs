@@ -64,21 +64,24 @@ impl Node {
         Self(Arc::new(Owner { core: Core::new(backends, config) }))
     }
 
-    /// Gets the backends ready, one after the other. A backend that cannot be made ready offers nothing from then on, and
-    /// [`NodeInfo`] says why.
-    pub async fn warm_up(&self) {
-        let core = &self.0.core;
-        core.set_readiness(Readiness::WarmingUp);
-        for (index, backend) in core.backends.iter().enumerate() {
-            let backend = Arc::clone(backend);
-            let warmed = thread::run("warm-up", move || backend.warm_up()).await;
-            if let Err(error) = warmed {
-                tracing::error!(backend = core.backends[index].info().version, %error, "a backend cannot prove");
-                core.mark_unfit(index, error.to_string());
+    /// Gets the backends ready, one after the other; [`Readiness::WarmingUp`] from this call on. A backend that cannot be
+    /// made ready offers nothing from then on, and [`NodeInfo`] says why.
+    pub fn warm_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let node = self.clone();
+        node.0.core.set_readiness(Readiness::WarmingUp);
+        async move {
+            let core = &node.0.core;
+            for (index, backend) in core.backends.iter().enumerate() {
+                let backend = Arc::clone(backend);
+                let warmed = thread::run("warm-up", move || backend.warm_up()).await;
+                if let Err(error) = warmed {
+                    tracing::error!(backend = core.backends[index].info().version, %error, "a backend cannot prove");
+                    core.mark_unfit(index, error.to_string());
+                }
             }
+            let fit = node.infos().iter().any(|info| !info.offers.is_empty());
+            core.set_readiness(if fit { Readiness::Ready } else { Readiness::Unfit });
         }
-        let fit = self.infos().iter().any(|info| !info.offers.is_empty());
-        core.set_readiness(if fit { Readiness::Ready } else { Readiness::Unfit });
     }
 
     /// Whether it can be given work, now and whenever that changes.

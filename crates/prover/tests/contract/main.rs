@@ -6,7 +6,7 @@ mod wire;
 use backend::*;
 use bytes::Bytes;
 use coprocessor_prover::{
-    ExecutionLimits, Job, JobEvent, JobKey, NodeError, Proof, ProverNode,
+    ExecutionLimits, Job, JobEvent, JobKey, NodeError, Proof, ProverNode, SlotUse,
     node::{CircuitStore, Node, NodeConfig},
     remote::RemoteNode,
     server::{ServeConfig, serve},
@@ -249,6 +249,20 @@ contract!(memory_bounds_what_runs_at_once, NodeConfig { slots: NonZeroU32::new(8
         end(events).await.unwrap();
     }
     assert_eq!(bench.backend.most_at_once.load(Ordering::SeqCst), 2);
+});
+
+contract!(a_caller_who_does_not_read_holds_up_nobody, |bench| {
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        unread.push(bench.start(TaskId::now(), 1, &[PROVE]).await.unwrap());
+    }
+    while bench.node.describe().await.unwrap().slots != (SlotUse { slots: 1, queue: 2, ..SlotUse::default() }) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bench.prove(TaskId::now(), 1, &[PROVE]).await.unwrap();
+    for events in unread {
+        end(events).await.unwrap();
+    }
 });
 
 contract!(the_same_work_is_done_once, |bench| {
