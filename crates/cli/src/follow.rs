@@ -88,8 +88,11 @@ impl Followed {
         fields.extend(task.output.as_ref().map(|output| ("output", text::bytes(&output.0))));
         fields.push(("kind", task.kind.clone()));
         fields.extend(summary.cycles.map(|cycles| ("cycles", text::thousands(cycles))));
-        let stages: Vec<_> =
-            summary.stages.iter().map(|entry| format!("{} {}", entry.stage.as_str(), millis(entry.ms))).collect();
+        let stages: Vec<_> = summary
+            .stages
+            .iter()
+            .map(|entry| format!("{} {}", entry.stage.as_str(), text::duration(Duration::from_micros(entry.us))))
+            .collect();
         if !stages.is_empty() {
             fields.push(("stages", stages.join(" · ")));
         }
@@ -110,7 +113,8 @@ impl Followed {
             TaskState::Delivered => (Tone::Good, "delivered"),
             state => (Tone::Bad, state.as_str()),
         };
-        let mut text = format!("\n{} in {}\n\n", out.paint(tone, ending), millis(summary.total_ms));
+        let mut text =
+            format!("\n{} in {}\n\n", out.paint(tone, ending), text::duration(Duration::from_micros(summary.total_us)));
         text.push_str(&out.fields(fields));
         if task.kind == "mock" && task.state == TaskState::Delivered {
             text.push_str("\nThis is a mock proof: it proves nothing, and no verifier takes it for another kind.\n");

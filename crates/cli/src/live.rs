@@ -49,8 +49,8 @@ impl Live {
         let Some(done) = self.stage.filter(|stage| !stage.is_finished()) else {
             return;
         };
-        let ms = summary.stages.iter().find(|entry| entry.stage == done).map_or(0, |entry| entry.ms);
-        let took = text::duration(Duration::from_millis(ms));
+        let us = summary.stages.iter().find(|entry| entry.stage == done).map_or(0, |entry| entry.us);
+        let took = text::duration(Duration::from_micros(us));
         self.bar.println(format!("{} {:10} {took}", self.out.paint(Tone::Good, "✓"), done.as_str()));
     }
 }

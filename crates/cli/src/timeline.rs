@@ -12,8 +12,8 @@ use std::time::Duration;
 pub(crate) struct Summary {
     /// Time in each stage, in the order they were entered.
     pub(crate) stages: Vec<StageTime>,
-    /// From the first event to the last, in milliseconds.
-    pub(crate) total_ms: u64,
+    /// From the first event to the last, in microseconds.
+    pub(crate) total_us: u64,
     /// The prover node that made the proof.
     pub(crate) node: Option<String>,
     /// Cycles that the circuit took.
@@ -36,7 +36,8 @@ pub(crate) struct Summary {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct StageTime {
     pub(crate) stage: TaskState,
-    pub(crate) ms: u64,
+    /// In microseconds: a mock proof takes less than a millisecond.
+    pub(crate) us: u64,
 }
 
 /// A line that the controller logged.
@@ -61,9 +62,9 @@ impl Timeline {
     pub(crate) fn take(&mut self, event: &EventView) {
         let first = *self.first.get_or_insert(event.at);
         if let Some((since, state)) = self.last.replace((event.at, event.state)) {
-            self.spend(state, millis_between(since, event.at));
+            self.spend(state, micros_between(since, event.at));
         }
-        self.summary.total_ms = millis_between(first, event.at);
+        self.summary.total_us = micros_between(first, event.at);
         self.summary.log.extend(log_of(event).map(|line| LogLine { event: event.name.clone(), line }));
         if event.name == "proof_verified" {
             let number = |key: &str| event.detail[key].as_u64();
@@ -83,13 +84,13 @@ impl Timeline {
     }
 
     /// A task that was retried spent time in its earlier end; that is no stage.
-    fn spend(&mut self, state: TaskState, ms: u64) {
+    fn spend(&mut self, state: TaskState, us: u64) {
         if state.is_finished() {
             return;
         }
         match self.summary.stages.iter_mut().find(|entry| entry.stage == state) {
-            Some(entry) => entry.ms += ms,
-            None => self.summary.stages.push(StageTime { stage: state, ms }),
+            Some(entry) => entry.us += us,
+            None => self.summary.stages.push(StageTime { stage: state, us }),
         }
     }
 }
@@ -189,8 +190,8 @@ fn number(detail: &Value, key: &str) -> u64 {
 }
 
 /// A clock that was set back in between counts as no time.
-fn millis_between(from: Timestamp, to: Timestamp) -> u64 {
-    u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0)
+fn micros_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.duration_since(from).as_micros()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -224,9 +225,9 @@ mod tests {
             timeline.take(&event(at, state, name, json!({"log": [name]})));
         }
         let summary = timeline.summary();
-        let expected = [(Queued, 1000), (Proving, 13_000), (Delivering, 0)];
-        assert_eq!(summary.stages, expected.map(|(stage, ms)| StageTime { stage, ms }));
-        assert_eq!(summary.total_ms, 110_000);
+        let expected = [(Queued, 1_000_000), (Proving, 13_000_000), (Delivering, 0)];
+        assert_eq!(summary.stages, expected.map(|(stage, us)| StageTime { stage, us }));
+        assert_eq!(summary.total_us, 110_000_000);
         assert_eq!(summary.log.len(), 6);
     }
 

@@ -100,7 +100,8 @@ async fn finish(
         if let Some((path, size)) = &saved {
             let size = text::size(*size as u64);
             let path = path.display();
-            text.push_str(&format!("\nwrote {path} ({size}); verify it: cargo coprocessor verify {path}\n"));
+            let kind = if followed.task.kind == "mock" { " --kind mock" } else { "" };
+            text.push_str(&format!("\nwrote {path} ({size}); verify it: cargo coprocessor verify {path}{kind}\n"));
         }
         text
     })?;

@@ -160,17 +160,20 @@ impl Verify {
                 ("root", root),
                 ("output", text::bytes(&verdict.output.0)),
             ]);
-            if verdict.valid {
-                let own = match (&self.file, &self.task) {
-                    (Some(path), _) => format!("coprocessor verify {}", path.display()),
-                    (None, Some(task)) => {
-                        format!("cargo coprocessor tasks proof {task} && coprocessor verify proof.json")
-                    }
-                    (None, None) => String::new(),
-                };
-                text += &format!("\nTo verify it without trusting that service: {own}\n");
+            if verdict.valid && verdict.kind == ProofKind::Mock.as_str() {
+                text += "\nIt is a mock proof: valid or not, it proves nothing.\n";
+            } else if verdict.valid {
+                text += &format!("\nTo verify it without trusting that service: {}\n", self.own_verification());
             }
             text
         })
+    }
+
+    fn own_verification(&self) -> String {
+        match (&self.file, &self.task) {
+            (Some(path), _) => format!("coprocessor verify {}", path.display()),
+            (None, Some(task)) => format!("cargo coprocessor tasks proof {task} && coprocessor verify proof.json"),
+            (None, None) => "coprocessor verify proof.json".to_owned(),
+        }
     }
 }

@@ -88,6 +88,7 @@ fn results_as_json_are_one_document_each() {
         (&["provers", "rm", "http://127.0.0.1:37282"], "/removed", json!(true)),
         (&["prove", &id, "--detach"], "/task/state", json!("queued")),
         (&["prove", &id], "/summary/cycles", json!(18_727)),
+        (&["prove", &id], "/summary/stages/2/us", json!(28_000_000)),
     ];
     for (command, pointer, expected) in commands {
         let ran = place.run(&[command, &["--json"][..]].concat());
