@@ -82,7 +82,12 @@ impl ProverPool {
     /// # Errors
     /// Not an address of a node, or one that its secret must not be sent to.
     pub async fn add(&self, record: ProverRecord) -> Result<bool, EngineError> {
-        let node = RemoteNode::new(&record.address, record.secret.clone(), self.insecure)?;
+        let node =
+            RemoteNode::new(&record.address, record.secret.clone(), self.insecure).map_err(|error| match error {
+                // Nothing was asked of the node yet: it is the request that cannot be used.
+                NodeError::Failed { reason } => EngineError::InvalidRequest(reason),
+                other => other.into(),
+            })?;
         if self.entries().iter().any(|entry| entry.node.address() == node.address()) {
             return Ok(false);
         }

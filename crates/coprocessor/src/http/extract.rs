@@ -23,8 +23,11 @@ pub(crate) struct PathTask(pub(crate) TaskId);
 /// A path's program id and the file path after it.
 pub(crate) struct PathFile(pub(crate) ProgramId, pub(crate) String);
 
-/// A JSON body.
+/// A JSON body that is an object.
 pub(crate) struct Body<T>(pub(crate) T);
+
+/// A JSON body of any kind.
+pub(crate) struct AnyJson<T>(pub(crate) T);
 
 /// A raw body.
 pub(crate) struct Raw(pub(crate) Bytes);
@@ -73,6 +76,19 @@ async fn one<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Fai
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        let Raw(bytes) = Raw::from_request(Request::from_parts(parts.clone(), body), state).await?;
+        // serde would take an array for the object's fields in order, and so the order of fields for a promise.
+        let is_object = bytes.trim_ascii_start().starts_with(b"{");
+        let AnyJson(body) = AnyJson::from_request(Request::from_parts(parts, bytes.into()), state).await?;
+        if is_object { Ok(Self(body)) } else { Err(Failure::new(Code::InvalidBody, "expected a JSON object")) }
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for AnyJson<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {

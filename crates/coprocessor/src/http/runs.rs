@@ -5,7 +5,7 @@ use coprocessor_api::{Base64, CallView, ExecuteRequest, ExecutionView, Problem, 
 use coprocessor_engine::Engine;
 
 use super::{
-    extract::{Body, PathProgram, root},
+    extract::{AnyJson, Body, PathProgram, root},
     problem::Failure,
 };
 use crate::convert;
@@ -55,7 +55,7 @@ pub(super) async fn execute(
 pub(super) async fn call(
     State(engine): State<Engine>,
     PathProgram(id): PathProgram,
-    Body(args): Body<serde_json::Value>,
+    AnyJson(args): AnyJson<serde_json::Value>,
 ) -> Result<Json<CallView>, Failure> {
     let report = engine.call(id, args).await?;
     Ok(Json(CallView { result: report.result, log: report.log, usage: convert::usage(&report.usage) }))
