@@ -1,0 +1,99 @@
+//! A full disk: admission says so, nothing is half written, and the service goes on once there is space.
+
+use crate::{
+    guests::{counter, hello_circuit},
+    process::{run, skipped},
+    service::{Service, deployment, problem_of},
+};
+use reqwest::Method;
+use serde_json::json;
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// A small file system of its own; unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where this process may not mount.
+    fn mount() -> Option<Self> {
+        let at = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=32m", "coprocessor-e2e"]).arg(at.path());
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(at))
+    }
+
+    /// Leaves no byte free; removing the file gives it all back.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.path().join("filler");
+        let mut file = File::create(&path).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let mut umount = Command::new("umount");
+        // A process that has just been killed may still hold it.
+        umount.arg("-l").arg(self.0.path());
+        run(umount);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_survived() {
+    // Declared first, so that the service has ended when it is unmounted.
+    let Some(disk) = SmallDisk::mount() else {
+        return skipped("mounting a small file system takes root");
+    };
+    let directory = tempfile::tempdir().unwrap();
+    symlink(disk.0.path(), directory.path().join("data")).unwrap();
+    let service = Service::start_in(directory, &[]);
+    let program = service.deploy(&counter(1, 1), &hello_circuit()).await;
+    let first = service.submit(&program, json!({})).await;
+    service.delivered(&first).await;
+
+    let filler = disk.fill();
+    let mut acknowledged = vec![first];
+    // What was allotted before may still be used up.
+    let refused = loop {
+        let response = service.prove(&program, json!({"text": "x".repeat(4096)})).send().await.unwrap();
+        if response.status() != 202 {
+            break response;
+        }
+        let task: serde_json::Value = response.json().await.unwrap();
+        acknowledged.push(task["id"].as_str().unwrap().to_owned());
+        assert!(acknowledged.len() < 10_000, "the disk is never full");
+    };
+    let problem: coprocessor_api::Problem = refused.json().await.unwrap();
+    assert_eq!((problem.status, problem.code.as_str()), (507, "storage_full"), "{problem}");
+    let mut other = deployment(&counter(2, 2), &hello_circuit());
+    other["nonce"] = 1.into();
+    other["name"] = "x".repeat(100).into();
+    let file = format!("/api/v1/programs/{program}/files/large.bin");
+    let file = service.request(Method::PUT, &file).body(vec![7; 1 << 20]);
+    problem_of("a file", file, 507, "storage_full").await;
+    problem_of("a task", service.prove(&program, json!("x".repeat(100_000))), 507, "storage_full").await;
+
+    // Reading goes on.
+    let listed = service.get("/api/v1/tasks?limit=1000").await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), acknowledged.len());
+    let file = service.request(Method::GET, &format!("/api/v1/programs/{program}/files/large.bin"));
+    problem_of("the file not written", file, 404, "unknown_file").await;
+
+    fs::remove_file(filler).unwrap();
+    acknowledged.push(service.submit(&program, json!({})).await);
+    for task in &acknowledged {
+        service.delivered(task).await;
+    }
+    assert_eq!(service.count(&program).await, u32::try_from(acknowledged.len()).unwrap());
+    let deployed = service.post("/api/v1/programs", &other).send().await.unwrap();
+    assert_eq!(deployed.status(), 201);
+}

@@ -1,0 +1,68 @@
+//! Guests that tests deploy.
+
+use std::{fs, path::Path};
+
+/// Where [`counter`] keeps its count: four bytes, little-endian.
+pub(crate) const COUNT_FILE: &str = "count.bin";
+
+/// Turns of a loop that take long enough to be killed in.
+pub(crate) const LONG: u64 = 400_000_000;
+
+/// The hello controller: `{"name": "…"}` to a witness.
+pub(crate) fn hello_controller() -> Vec<u8> {
+    artifact("controller.wasm")
+}
+
+/// The hello circuit. It greets one name; an empty one is refused.
+pub(crate) fn hello_circuit() -> Vec<u8> {
+    artifact("circuit.elf")
+}
+
+/// A controller for the hello circuit whose entrypoint adds one to the count in [`COUNT_FILE`], so that a second delivery
+/// would show. Both exports loop as often as told before they do their work.
+pub(crate) fn counter(witness_turns: u64, deliver_turns: u64) -> Vec<u8> {
+    controller(&format!(
+        r#"
+        (data (i32.const 0) "[{{\"Data\":[87]}}]")
+        (data (i32.const 64) "/{COUNT_FILE}")
+        (func $spin (param $turns i64)
+          (loop $again
+            (local.set $turns (i64.sub (local.get $turns) (i64.const 1)))
+            (br_if $again (i64.gt_s (local.get $turns) (i64.const 0)))))
+        (func (export "get_witnesses")
+          (call $spin (i64.const {witness_turns}))
+          (drop (call $ret (i32.const 0) (i32.const 15))))
+        (func (export "entrypoint") (local $count i32)
+          ;; MessagePack: nil where there is no file, else bin 8 with a length of one byte before the content.
+          (if (i32.gt_s (call $get_file (i32.const 64) (i32.const 10) (i32.const 4096)) (i32.const 1))
+            (then (local.set $count (i32.load (i32.const 4098)))))
+          (call $spin (i64.const {deliver_turns}))
+          (i32.store (i32.const 128) (i32.add (local.get $count) (i32.const 1)))
+          (if (call $set_file (i32.const 64) (i32.const 10) (i32.const 128) (i32.const 4)) (then (unreachable))))"#
+    ))
+}
+
+/// A controller whose `get_witnesses` is `body`; it can call `$ret`, `$log`, `$get_file`, `$set_file`, and
+/// `$teleport`, which no host offers. Its `entrypoint` does nothing.
+pub(crate) fn controller_that(body: &str) -> Vec<u8> {
+    controller(&format!(r#"(func $main (export "get_witnesses") {body}) (func (export "entrypoint"))"#))
+}
+
+fn controller(functions: &str) -> Vec<u8> {
+    wat::parse_str(format!(
+        r#"(module
+        (import "valence" "ret" (func $ret (param i32 i32) (result i32)))
+        (import "valence" "log" (func $log (param i32 i32) (result i32)))
+        (import "valence" "get_storage_file" (func $get_file (param i32 i32 i32) (result i32)))
+        (import "valence" "set_storage_file" (func $set_file (param i32 i32 i32 i32) (result i32)))
+        (import "valence" "teleport" (func $teleport))
+        (memory (export "memory") 1)
+        {functions})"#
+    ))
+    .unwrap()
+}
+
+fn artifact(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/hello/artifacts").join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,20 @@
+//! The service as its operator and its callers meet it: real processes, flags, signals, HTTP and nothing else.
+//!
+//! Every proof asked for here is a mock proof, so that the tests say the same with and without the SP1 SDK.
+#![cfg(unix)]
+
+mod bad_input;
+mod disk;
+mod documents;
+mod durability;
+mod events;
+mod failing_guests;
+mod guests;
+mod process;
+mod programs;
+mod provers;
+mod service;
+mod start;
+mod tasks;
+mod verification;
+mod volumes;
