@@ -25,3 +25,11 @@ pub use engine::Device;
 pub fn circuit_version() -> &'static str {
     sp1_sdk::SP1_CIRCUIT_VERSION
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_small_verifier_is_of_the_same_circuit_version() {
+        assert_eq!(super::circuit_version(), coprocessor_prover::verify::CIRCUIT_VERSION);
+    }
+}
