@@ -78,7 +78,7 @@ fn enters_the_build(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy();
     match entry.depth() {
         0 => true,
-        1 => !matches!(&*name, "target" | "artifacts" | "README.md") && !name.starts_with('.'),
+        1 => !matches!(&*name, "target" | "artifacts" | "README.md" | "coprocessor.toml") && !name.starts_with('.'),
         _ => !name.starts_with('.') && name != "target",
     }
 }
