@@ -76,14 +76,17 @@ struct Follower {
     task: TaskId,
     after: u64,
     waiting: VecDeque<Event>,
+    /// The event that finished the task was the last one given.
     finished: bool,
+    /// The task had finished when it was looked at last, after all events known then were given.
+    over: bool,
 }
 
 impl Follower {
     /// Listens before it reads, so that nothing falls between.
     fn new(engine: Engine, task: TaskId, after: u64) -> Self {
         let changes = engine.store().changes();
-        Self { engine, changes, task, after, waiting: VecDeque::new(), finished: false }
+        Self { engine, changes, task, after, waiting: VecDeque::new(), finished: false, over: false }
     }
 
     /// The next event; `None` after the one that finished the task, or when the store fails.
@@ -99,14 +102,19 @@ impl Follower {
                 return None;
             }
             match self.engine.store().events(self.task, self.after, BATCH).await {
+                // Whoever resumes after the last event of a finished task has nothing to wait for.
+                Ok(events) if events.is_empty() && self.over => return None,
                 Ok(events) if events.is_empty() => {
-                    // Whoever resumes after the last event of a finished task has nothing to wait for.
-                    if self.engine.task(self.task).await.map_or(true, |task| task.state.is_finished()) {
-                        return None;
+                    // The last event may have been written since they were read, so they are read once more.
+                    self.over = self.engine.task(self.task).await.map_or(true, |task| task.state.is_finished());
+                    if !self.over {
+                        self.announced().await;
                     }
-                    self.announced().await;
                 }
-                Ok(events) => self.waiting.extend(events),
+                Ok(events) => {
+                    self.over = false;
+                    self.waiting.extend(events);
+                }
                 Err(error) => {
                     tracing::error!(task = %self.task, %error, "a stream of events ends early");
                     return None;
