@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 pub(crate) const COUNT_FILE: &str = "count.bin";
 
 /// Turns of a loop that take long enough to be killed in.
-pub(crate) const LONG: u64 = 400_000_000;
+pub(crate) const LONG: u64 = 1_000_000_000;
 
 /// The hello controller: `{"name": "…"}` to a witness.
 pub(crate) fn hello_controller() -> Vec<u8> {
