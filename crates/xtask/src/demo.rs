@@ -100,11 +100,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let demo = Demo { programs: &programs, guest: &guest, kind, kept: &kept };
         let client = demo.show(service).await?;
         if options.keep {
-            by_hand::show_running(&programs, client.base_url(), service.prover_url(), &kept);
+            by_hand::show_running(&programs, client.base_url(), service.prover_url(), &guest, &kept);
             let Interrupted = interruption().await?;
             terminal::line("\nending both programs");
         } else {
-            by_hand::show_how_to_start(&programs, backend, &guest.name);
+            by_hand::show_how_to_start(&programs, backend, &guest);
         }
         Ok(())
     })

@@ -57,10 +57,11 @@ pub(crate) fn mark(good: bool) -> String {
     if good { format!("{GREEN}✓{RESET}") } else { format!("{RED}✗{RESET}") }
 }
 
-/// A duration as people read it: `0.8 ms`, `850 ms`, `12.3 s`, `3 min 20 s`.
+/// A duration as people read it: `40 µs`, `1.8 ms`, `850 ms`, `12.3 s`, `3 min 20 s`.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
+        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
         s if s < 0.01 => format!("{:.1} ms", s * 1e3),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.1} s"),
@@ -173,7 +174,8 @@ mod tests {
 
     #[test]
     fn amounts_read_well() {
-        assert_eq!(duration(Duration::from_micros(840)), "0.8 ms");
+        assert_eq!(duration(Duration::from_micros(840)), "840 µs");
+        assert_eq!(duration(Duration::from_micros(1840)), "1.8 ms");
         assert_eq!(duration(Duration::from_millis(850)), "850 ms");
         assert_eq!(duration(Duration::from_millis(12_340)), "12.3 s");
         assert_eq!(duration(Duration::from_secs(200)), "3 min 20 s");

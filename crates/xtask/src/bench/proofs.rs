@@ -79,7 +79,7 @@ async fn circuit_input(client: &Client, program: ProgramId, hello: &Guest) -> Re
 async fn prove_directly(example: &Path, circuit: &Path, input: &Path) -> Result<Vec<Direct>> {
     let step = Step::begin("SDK alone", &format!("{PROOFS} core proofs"));
     let mut command = tokio::process::Command::new(example);
-    command.arg(circuit).arg(input).arg(PROOFS.to_string()).kill_on_drop(true);
+    command.arg(circuit).arg(input).arg("core").arg(PROOFS.to_string()).kill_on_drop(true);
     let output = command.output().await?;
     ensure!(
         output.status.success(),

@@ -2,27 +2,26 @@
 
 use crate::{
     cargo::Programs,
-    service::Backend,
+    service::{Backend, Guest},
     terminal::{field, heading, line},
 };
 use std::path::Path;
 
 /// While both programs still run.
-pub(super) fn show_running(programs: &Programs, url: &str, prover_url: &str, kept: &Path) {
+pub(super) fn show_running(programs: &Programs, client_url: &str, prover_url: &str, guest: &Guest, kept: &Path) {
     heading("Both programs run until Ctrl-C");
-    field("reader's page", format!("{url}/"));
+    field("reader's page", format!("{client_url}/"));
     field("prover node", prover_url);
     field("logs", kept.display());
     line("");
-    line(format!("  export COPROCESSOR_URL={url}"));
+    line(format!("  export COPROCESSOR_URL={client_url}"));
+    show_requests(guest);
     line("  cargo coprocessor tasks");
-    line("  cargo coprocessor --help");
-    line(format!("  curl -s {url}/api/v1/programs"));
     line(format!("  {} verify {}", programs.coprocessor.display(), kept.join("proof.json").display()));
 }
 
 /// After both have ended.
-pub(super) fn show_how_to_start(programs: &Programs, backend: Backend, guest: &str) {
+pub(super) fn show_how_to_start(programs: &Programs, backend: Backend, guest: &Guest) {
     heading("To go on by hand");
     line("  export VALENCE_PROVER_SECRET=$(head -c 32 /dev/urandom | base64)");
     line(format!("  {} --backend {} --data-dir data/prover &", programs.prover.display(), backend.as_str()));
@@ -31,11 +30,14 @@ pub(super) fn show_how_to_start(programs: &Programs, backend: Backend, guest: &s
         programs.coprocessor.display()
     ));
     line("");
-    line(format!(
-        "  cargo coprocessor deploy --controller guests/{guest}/artifacts/controller.wasm \\\n      \
-         --circuit guests/{guest}/artifacts/circuit.elf"
-    ));
-    line("  cargo coprocessor prove --help");
+    line(format!("  cargo coprocessor deploy guests/{}", guest.name));
+    show_requests(guest);
     line("  cargo coprocessor new my-guest        # a guest program of your own");
     line("\n`cargo xtask demo --keep` leaves both running, with this program deployed.");
+}
+
+fn show_requests(guest: &Guest) {
+    let name = &guest.name;
+    line(format!("  cargo coprocessor prove {name} --args '{}' --store /proofs/second.bin", guest.example));
+    line(format!("  cargo coprocessor files -p {name} ls /proofs"));
 }
