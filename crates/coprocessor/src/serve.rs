@@ -1,6 +1,7 @@
 //! Puts the service together, runs it, and takes it down.
 
 use anyhow::Context;
+use axum::serve::ListenerExt;
 use coprocessor_engine::{Engine, EngineConfig, Parts, ProverPool, ProverSource, Workers};
 use coprocessor_prover::{
     ProverNode,
@@ -43,6 +44,12 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "coprocessor ready; its pages are at http://{address}/"
     );
+    // Events are small writes that must not wait for the acknowledgement of the one before (40 ms on Linux).
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set; events may come late");
+        }
+    });
     axum::serve(listener, app).with_graceful_shutdown(http::until(stop_asked())).await.context("the server failed")?;
     running.stop(Duration::from_secs(args.stop_seconds)).await;
     tracing::info!("coprocessor stopped");
