@@ -94,6 +94,7 @@ impl ProvingBackend for Sp1Backend {
     }
 
     fn warm_up(&self) -> Result<(), BackendError> {
+        self.circuits.warm_up();
         self.engine();
         Ok(())
     }
@@ -115,9 +116,6 @@ impl ProvingBackend for Sp1Backend {
         cancellation: &Cancellation,
     ) -> Result<Proof, BackendError> {
         let mode = self.mode(kind)?;
-        progress.step("executing");
-        let execution = self.execute(circuit, input, ExecutionLimits::default())?;
-        progress.step("loading the prover");
         let engine = self.engine();
         progress.step("setting up");
         let began = Instant::now();
@@ -141,7 +139,8 @@ impl ProvingBackend for Sp1Backend {
             kind,
             bytes: bytes.into(),
             public_inputs: Bytes::copy_from_slice(proof.public_values.as_slice()),
-            cycles: execution.cycles,
+            // The node knows them: it executed the circuit before.
+            cycles: 0,
             proving,
             set_up: if set_up < Duration::from_millis(1) { Duration::ZERO } else { set_up },
             peak_memory: peak_memory(),

@@ -37,6 +37,11 @@ impl Circuits {
         Self::default()
     }
 
+    /// Makes the SDK's tables now, so that the first call does not wait for them.
+    pub fn warm_up(&self) {
+        self.prover();
+    }
+
     /// The circuit's verifying key: bincode of the SDK's `SP1VerifyingKey`. Made once per circuit and kept.
     ///
     /// # Errors

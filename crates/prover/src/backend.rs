@@ -34,7 +34,8 @@ pub trait ProvingBackend: Send + Sync + 'static {
     fn execute(&self, circuit: &Bytes, input: &[u8], limits: ExecutionLimits) -> Result<Execution, BackendError>;
 
     /// Proves; makes the keys when they are not there. `input` is the circuit's encoded
-    /// [`coprocessor_types::CircuitInput`]. The node has executed the circuit before, with success.
+    /// [`coprocessor_types::CircuitInput`]. The node has executed the circuit before, with success,
+    /// and fills in the cycles it took.
     ///
     /// # Errors
     /// Any; [`BackendError::Cancelled`] when `cancellation` was raised and it could stop.

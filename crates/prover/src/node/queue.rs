@@ -65,6 +65,7 @@ struct Entry {
 struct Waiting {
     record: Arc<Record>,
     input: Bytes,
+    cycles: u64,
     passed: u32,
 }
 
@@ -279,9 +280,10 @@ impl Core {
                 drop(state);
                 self.finish(&record, Err(NodeError::Draining), None);
             }
-            Ok(_) => {
+            Ok(execution) => {
                 if !record.has_ended() {
-                    state.ready.push_back(Waiting { record, input, passed: 0 });
+                    let cycles = execution.cycles;
+                    state.ready.push_back(Waiting { record, input, cycles, passed: 0 });
                 }
                 drop(state);
                 self.start_what_fits();
@@ -293,26 +295,27 @@ impl Core {
     fn start_what_fits(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
-            let Some(Waiting { record, input, .. }) = state.next(&self.config) else { return };
+            let Some(Waiting { record, input, cycles, .. }) = state.next(&self.config) else { return };
             state.running += 1;
             state.memory += record.memory;
             self.running.send_replace(state.running);
             drop(state);
             let slot = Slot { core: Arc::clone(self), memory: record.memory, held: true };
             let job = Arc::clone(&record);
-            if let Err(error) = thread::spawn("prove", move || slot.prove(&job, &input)) {
+            if let Err(error) = thread::spawn("prove", move || slot.prove(&job, &input, cycles)) {
                 self.finish(&record, Err(error), None);
             }
         }
     }
 
-    fn prove(&self, record: &Record, input: &[u8]) -> Result<Proof, NodeError> {
+    fn prove(&self, record: &Record, input: &[u8], cycles: u64) -> Result<Proof, NodeError> {
         let backend = &*self.backends[record.backend];
         let step = |name: &str| record.tell(JobEvent::Step { name: name.into() });
         thread::catch(|| {
             let circuit = &record.circuit.bytes;
             let mut proof = backend.prove(circuit, input, record.kind, &Progress(&step), &record.cancellation)?;
             proof.peak_memory = proof.peak_memory.max(machine::peak_memory());
+            proof.cycles = cycles;
             Ok(proof)
         })
     }
@@ -420,13 +423,13 @@ struct Slot {
 }
 
 impl Slot {
-    fn prove(mut self, record: &Arc<Record>, input: &[u8]) {
+    fn prove(mut self, record: &Arc<Record>, input: &[u8], cycles: u64) {
         if record.has_ended() {
             return;
         }
         record.tell(JobEvent::Started);
         let core = Arc::clone(&self.core);
-        let result = core.prove(record, input);
+        let result = core.prove(record, input, cycles);
         core.finish(record, result, Some(&mut self));
     }
 
