@@ -197,7 +197,7 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::Ledger;
-    use alloc::{format, vec};
+    use alloc::format;
     use proptest::prelude::*;
 
     fn ledger(balances: &[u64]) -> Ledger {
@@ -286,7 +286,7 @@ mod tests {
         let three = 3u128.to_be_bytes();
         let pair = hash(&[&[1], &leaf(b"0000", 1), &one, &leaf(b"0001", 2), &two]);
         assert_eq!(statement.root, hash(&[&[1], &pair, &three, &leaf(b"0002", 3), &three]));
-        let expected = vec![&statement.root[..], &[0; 31], &[6], &[0; 31], &[3]].concat();
+        let expected = [&statement.root[..], &[0; 31], &[6], &[0; 31], &[3]].concat();
         assert_eq!(statement.to_bytes()[..], expected);
     }
 }
