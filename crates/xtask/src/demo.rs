@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "hello")]
     guest: String,
     /// Arguments for its controller, as JSON; an example by default.
-    #[arg(long)]
+    #[arg(long, value_parser = |text: &str| serde_json::from_str::<serde_json::Value>(text))]
     args: Option<serde_json::Value>,
     /// Folder with `controller.wasm` and `circuit.elf` to use instead of those committed with the guest.
     #[arg(long)]
@@ -280,7 +280,7 @@ impl Demo<'_> {
         if let Some(cycles) = proved.stages.cycles() {
             terminal::field("cycles", terminal::thousands(cycles));
         }
-        for line in proved.stages.report() {
+        for line in proved.stages.report(self.kind) {
             terminal::field("time", line);
         }
         terminal::field(
@@ -320,6 +320,7 @@ fn describe_node(url: &str, node: &ProverView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     fn options(mock: bool, kind: Option<&str>) -> Options {
         Options { kind: kind.map(Into::into), ..Options::of_hello(mock) }
@@ -331,6 +332,18 @@ mod tests {
         assert_eq!(options(false, Some("mock")).backend().unwrap(), Backend::Mock);
         assert_eq!(options(true, None).kind().unwrap(), "mock");
         assert!(options(true, Some("core")).kind().unwrap_err().to_string().contains("no core proofs"));
+    }
+
+    #[test]
+    fn arguments_are_json() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let parse = |args: &str| Line::try_parse_from(["demo", "--args", args]);
+        assert_eq!(parse(r#"{"name": "you"}"#).unwrap().options.args, Some(json!({"name": "you"})));
+        assert!(parse("{name: you}").is_err());
     }
 
     #[test]

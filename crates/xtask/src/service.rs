@@ -191,6 +191,8 @@ pub(crate) fn with_service<T>(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let outcome = tokio::select! {
+            // Work that itself waits for Ctrl-C ends well by it.
+            biased;
             outcome = work(&mut service) => outcome,
             interrupted = crate::process::interruption() => interrupted.and_then(|interrupted| Err(interrupted.into())),
         };

@@ -41,13 +41,13 @@ impl Stages {
     }
 
     /// Where the time went: per stage, and inside proving.
-    pub(super) fn report(&self) -> Vec<String> {
+    pub(super) fn report(&self, kind: &str) -> Vec<String> {
         let (Some(first), Some(last)) = (self.events.first(), self.events.last()) else { return Vec::new() };
         let stages = STAGES.map(|stage| format!("{} {}", stage.as_str(), terminal::duration(self.time_in(stage))));
         let total = terminal::duration(last.at.duration_since(first.at).unsigned_abs());
         let mut lines = vec![format!("{total} in all: {}", stages.join(", "))];
         // A mock proof takes no time worth telling of.
-        if let Some(detail) = self.verified().filter(|detail| detail["proving_ms"] != 0) {
+        if let Some(detail) = self.verified().filter(|_| kind != "mock") {
             let milliseconds =
                 |name: &str| terminal::duration(Duration::from_millis(detail[name].as_u64().unwrap_or(0)));
             lines.push(format!(
@@ -77,7 +77,7 @@ fn describe(event: &EventView) -> String {
     let number = |name: &str| detail[name].as_u64().unwrap_or_default();
     match event.name.as_str() {
         "witness_ready" => {
-            let wall_clock = Duration::from_micros(detail["usage"]["wall_clock_us"].as_u64().unwrap_or_default());
+            let wall_clock = Duration::from_micros(detail["usage"]["wall_clock_micros"].as_u64().unwrap_or_default());
             let log = logged(detail);
             format!("the controller made the witness in {}{log}", terminal::duration(wall_clock))
         }
@@ -90,7 +90,8 @@ fn describe(event: &EventView) -> String {
             terminal::bytes(number("proof_bytes"))
         ),
         "delivered" => format!("the controller has the proof{}", logged(detail)),
-        "waiting" | "retrying" | "failed" => format!("{}: {}", event.name, text("message")),
+        "failed" => text("message"),
+        "waiting" | "retrying" => format!("{}: {}", event.name, text("message")),
         name => name.replace('_', " "),
     }
 }
@@ -118,7 +119,13 @@ mod tests {
         let lines: Vec<_> = [
             event(1, 0, TaskState::Queued, "admitted", json!({})),
             event(2, 5, TaskState::Executing, "claimed", json!({})),
-            event(3, 20, TaskState::Proving, "witness_ready", json!({"log": ["hi"], "usage": {"wall_clock_us": 400}})),
+            event(
+                3,
+                20,
+                TaskState::Proving,
+                "witness_ready",
+                json!({"log": ["hi"], "usage": {"wall_clock_micros": 400}}),
+            ),
             event(4, 25, TaskState::Proving, "proof_step", json!({"step": "setting up"})),
             event(5, 31_000, TaskState::Delivering, "proof_verified", verified),
             event(6, 31_040, TaskState::Delivered, "delivered", json!({"log": []})),
@@ -131,7 +138,7 @@ mod tests {
         assert!(lines[4].contains("18,727 cycles"), "{}", lines[4]);
         assert_eq!(stages.cycles(), Some(18_727));
         assert_eq!(
-            stages.report(),
+            stages.report("core"),
             [
                 "31.0 s in all: queued 5.0 ms, executing 15 ms, proving 31.0 s, delivering 40 ms",
                 "of proving: keys 2.5 s, proof 28.0 s, verification 110 ms"
