@@ -129,8 +129,9 @@ pub struct TaskList {
 
 /// Something that happened to a task. As a server-sent event: `id` is `seq`, `event` is `name`, `data` is this.
 ///
-/// Names: `admitted`, `claimed`, `witness_ready` (log, usage), `node_chosen`, `proof_step` (step), `waiting` (reason),
-/// `proof_verified` (cycles, times, memory, node), `delivered` (log, usage), `failed`, `cancelled`, `retried`.
+/// Names: `admitted`, `claimed`, `witness_ready` (log, usage), `node_chosen`, `node_queued` and `proof_step` (neither of the
+/// three for mock proofs), `waiting` and `retrying` (reason), `proof_verified` (cycles, times, memory, node), `delivered` (log,
+/// usage), `failed`, `cancelled`, `retried`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
     /// Grows with every event of the service.
