@@ -50,7 +50,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             tracing::debug!(%error, "TCP_NODELAY could not be set; events may come late");
         }
     });
-    axum::serve(listener, app).with_graceful_shutdown(http::until(stop_asked())).await.context("the server failed")?;
+    axum::serve(listener, app).with_graceful_shutdown(stop_asked()).await.context("the server failed")?;
     running.stop(Duration::from_secs(args.stop_seconds)).await;
     tracing::info!("coprocessor stopped");
     Ok(())

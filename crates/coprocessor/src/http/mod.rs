@@ -15,7 +15,7 @@ mod wellness;
 use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
 use coprocessor_api::{Code, Problem};
 use coprocessor_engine::Engine;
-use std::{any::Any, future::Future};
+use std::any::Any;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -86,11 +86,6 @@ pub(crate) fn router(engine: Engine, max_body: u64) -> Router {
 /// The OpenAPI document.
 pub(crate) fn openapi_json() -> String {
     routes().split_for_parts().1.to_pretty_json().unwrap_or_else(|error| unreachable!("a document is JSON: {error}"))
-}
-
-/// A server's future must be `'static` and give nothing.
-pub(crate) async fn until(stop: impl Future<Output = ()>) {
-    stop.await;
 }
 
 async fn unknown_route(uri: axum::http::Uri) -> Failure {
