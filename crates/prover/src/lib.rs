@@ -21,7 +21,7 @@ pub mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coprocessor_types::{Backend, BlobDigest};
+use coprocessor_types::{Backend, BlobDigest, TaskId};
 use futures::stream::BoxStream;
 
 pub use backend::{
@@ -65,6 +65,11 @@ pub trait ProverNode: Send + Sync + 'static {
     /// # Errors
     /// [`NodeError::QueueFull`], [`NodeError::UnknownCircuit`], [`NodeError::Unsupported`], [`NodeError::StaleFence`].
     async fn prove(&self, job: Job) -> Result<BoxStream<'static, Result<JobEvent, NodeError>>, NodeError>;
+
+    /// Whether it runs, waits with, or keeps the result of a job of that task: where it does, [`prove`](Self::prove) with the
+    /// same work and an equal or higher fence joins that job instead of proving again. A job that failed by chance counts no
+    /// more: a new claim of it would begin anew.
+    async fn has_job(&self, task: TaskId) -> Result<bool, NodeError>;
 
     /// Ends a job as soon as its backend can, and forgets its result. No error when there is no such job.
     ///

@@ -4,7 +4,7 @@ mod address;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coprocessor_types::{Backend, BlobDigest};
+use coprocessor_types::{Backend, BlobDigest, TaskId};
 use futures::{StreamExt, stream, stream::BoxStream};
 use secrecy::{ExposeSecret, SecretString};
 use std::{sync::OnceLock, time::Duration};
@@ -198,6 +198,13 @@ impl ProverNode for RemoteNode {
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(following.forward(sender));
         Ok(stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).boxed())
+    }
+
+    async fn has_job(&self, task: TaskId) -> Result<bool, NodeError> {
+        let task = Bytes::copy_from_slice(task.0.as_bytes());
+        let request = self.request(pb::HasJobRequest { task }, Some(SHORT));
+        let answer = self.client().has_job(request).await.map_err(|status| self.failure(&status))?;
+        Ok(answer.into_inner().held)
     }
 
     async fn cancel(&self, job: JobKey) -> Result<(), NodeError> {

@@ -78,9 +78,9 @@ impl Record {
         })
     }
 
-    /// Why it failed, when it has.
-    pub(super) fn failure(&self) -> Option<NodeError> {
-        self.log.borrow().end.clone().and_then(Result::err)
+    /// Whether it has ended with an error that another attempt may not meet.
+    pub(super) fn has_failed_by_chance(&self) -> bool {
+        matches!(&self.log.borrow().end, Some(Err(error)) if !error.is_deterministic())
     }
 
     pub(super) fn has_ended(&self) -> bool {

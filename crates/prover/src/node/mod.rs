@@ -15,7 +15,7 @@ pub mod machine;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coprocessor_types::{Backend, BlobDigest};
+use coprocessor_types::{Backend, BlobDigest, TaskId};
 use futures::stream::BoxStream;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -178,6 +178,10 @@ impl ProverNode for Node {
     async fn prove(&self, job: Job) -> Result<BoxStream<'static, Result<JobEvent, NodeError>>, NodeError> {
         let circuit = self.circuit(job.circuit).await?;
         Arc::clone(&self.0.core).submit(job, circuit)
+    }
+
+    async fn has_job(&self, task: TaskId) -> Result<bool, NodeError> {
+        Ok(self.0.core.has_job(task))
     }
 
     async fn cancel(&self, job: JobKey) -> Result<(), NodeError> {

@@ -192,6 +192,13 @@ impl Core {
         Ok(events)
     }
 
+    /// Whether there is a job of that task that can be joined.
+    pub(super) fn has_job(&self, task: TaskId) -> bool {
+        let mut state = self.state();
+        state.forget_old(&self.config);
+        state.jobs.get(&task).is_some_and(|entry| !entry.record.has_failed_by_chance())
+    }
+
     pub(super) fn cancel(&self, key: JobKey) -> Result<(), NodeError> {
         let mut state = self.state();
         match state.jobs.get(&key.task) {
@@ -360,7 +367,7 @@ impl State {
             return if higher { Ok(None) } else { Err(NodeError::StaleFence) };
         }
         // A new claim of a job that failed by chance is a new attempt.
-        if higher && entry.record.failure().is_some_and(|error| !error.is_deterministic()) {
+        if higher && entry.record.has_failed_by_chance() {
             return Ok(None);
         }
         entry.fence = key.fence;

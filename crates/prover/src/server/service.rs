@@ -111,6 +111,11 @@ impl pb::prover_server::Prover for Service {
         Ok(Response::new(events.flat_map(|event| stream::iter(messages(event))).boxed()))
     }
 
+    async fn has_job(&self, request: Request<pb::HasJobRequest>) -> Result<Response<pb::HasJobResponse>, Status> {
+        let task = wire::task(&request.get_ref().task).map_err(bad)?;
+        answer(self.node.has_job(task).await.map(|held| pb::HasJobResponse { held }))
+    }
+
     async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::CancelResponse>, Status> {
         let pb::CancelRequest { task, fence } = request.get_ref();
         let job = JobKey { task: wire::task(task).map_err(bad)?, fence: *fence };

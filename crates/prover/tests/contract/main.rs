@@ -285,6 +285,32 @@ contract!(the_same_work_is_done_once, |bench| {
     assert_eq!(bench.node.cancel(JobKey { task, fence: 5 }).await, Err(NodeError::StaleFence));
 });
 
+contract!(it_says_whether_it_has_a_job_of_a_task, |bench| {
+    let (running, waiting, failed, panicked) = (TaskId::now(), TaskId::now(), TaskId::now(), TaskId::now());
+    let has = |task| bench.node.has_job(task);
+    assert_eq!(has(running).await, Ok(false));
+    bench.prove(failed, 1, &[FAIL_CIRCUIT]).await.unwrap_err();
+    bench.prove(panicked, 1, &[PANIC_PROVING]).await.unwrap_err();
+    let mut first = bench.start(running, 1, &[GATED]).await.unwrap();
+    started(&mut first).await;
+    let second = bench.start(waiting, 1, &[GATED]).await.unwrap();
+    assert_eq!((has(running).await, has(waiting).await), (Ok(true), Ok(true)));
+    assert_eq!(has(failed).await, Ok(true), "what is deterministic is a result");
+    assert_eq!(has(panicked).await, Ok(false), "a new claim would begin anew");
+    bench.node.cancel(JobKey { task: waiting, fence: 1 }).await.unwrap();
+    assert_eq!(has(waiting).await, Ok(false));
+    drop(second);
+    bench.backend.open_gate();
+    end(first).await.unwrap();
+    assert_eq!(has(running).await, Ok(true), "its result is kept");
+});
+
+contract!(a_result_no_longer_kept_is_not_held, NodeConfig { keep_finished: Duration::ZERO, ..config() }, |bench| {
+    let task = TaskId::now();
+    bench.prove(task, 1, &[PROVE]).await.unwrap();
+    assert_eq!(bench.node.has_job(task).await, Ok(false));
+});
+
 contract!(other_work_under_a_higher_fence_replaces_what_runs, |bench| {
     let task = TaskId::now();
     let mut first = bench.start(task, 1, &[GATED]).await.unwrap();

@@ -51,6 +51,7 @@ async fn a_wrong_or_missing_secret_is_refused_by_every_method() {
         let kind = coprocessor_types::ProofKind::Mock;
         let job = coprocessor_prover::Job { key, circuit: digest, kind, input: vec![0; 3 << 20].into() };
         assert_eq!(node.prove(job).await.map(drop), Err(refused.clone()));
+        assert_eq!(node.has_job(key.task).await, Err(refused.clone()));
         assert_eq!(node.cancel(key).await, Err(refused));
     }
 }
