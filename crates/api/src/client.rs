@@ -21,29 +21,36 @@ mod download;
 mod error;
 mod exchange;
 mod follow;
+mod source;
 mod sse;
 
 pub use download::Download;
 pub use error::ClientError;
-pub use follow::{Follow, Update};
+pub use follow::{Follow, FollowAll, OwnerUpdate, Update, Whose};
 
 use crate::{
-    CallView, Directory, EventList, ExecuteRequest, ExecutionView, HealthView, ProgramList, ProgramView, ProofView,
-    ProverList, ProverRequest, ProverView, RootView, ServiceInfo, TaskList, TaskRequest, TaskState, TaskView,
-    VerifyRequest, VerifyView, VerifyingKeyView, WitnessView,
+    CallView, DeliveryList, DeliveryView, Directory, EventList, ExecuteRequest, ExecutionView, HealthView, KeyList,
+    KeyRequest, KeyView, NewKeyView, NewWebhookView, OwnerList, OwnerRequest, OwnerView, ProgramList, ProgramView,
+    ProofView, ProverList, ProverRequest, ProverView, RootView, ServiceInfo, StorageView, TaskList, TaskRequest,
+    TaskState, TaskView, VerifyRequest, VerifyView, VerifyingKeyView, WebhookList, WebhookRequest, WebhookView,
+    WhoamiView, WitnessView,
 };
 use bytes::Bytes;
-use coprocessor_types::{Backend, ProgramId, TaskId};
+use coprocessor_types::{Backend, OwnerId, ProgramId, TaskId};
 use exchange::{Exchange, Patience};
 use reqwest::{
     Method, StatusCode,
     header::{CONTENT_TYPE, HeaderValue},
     multipart::{Form, Part},
 };
-use std::time::Duration;
+use secrecy::SecretString;
+use std::time::{Duration, Instant};
 
 /// How often a request with an idempotency key is sent again when its answer was lost.
 const RESENDS: u32 = 3;
+
+/// How long one request waits for a task to finish.
+const WAIT_SLICE: Duration = Duration::from_secs(30);
 
 /// A coprocessor at one address. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
@@ -66,6 +73,8 @@ pub struct Deployment {
     pub nonce: u64,
     /// Size of its volume in bytes.
     pub volume_size: Option<u64>,
+    /// Whether others may see it and ask for its proofs.
+    pub public: bool,
 }
 
 /// What a deployment came to.
@@ -111,6 +120,24 @@ impl Client {
     /// [`ClientError::BadUrl`], or [`ClientError::Tls`] where `https` is asked for and the system has no roots.
     pub fn new(base_url: &str) -> Result<Self, ClientError> {
         Ok(Self { exchange: Exchange::new(base_url)? })
+    }
+
+    /// Sends `key` along with every request, to a service that asks for keys.
+    ///
+    /// # Errors
+    /// [`ClientError::KeyInClear`] where the address is neither `https` nor loopback; [`ClientError::BadKey`].
+    pub fn with_key(mut self, key: &SecretString) -> Result<Self, ClientError> {
+        self.exchange.authorize(key, false)?;
+        Ok(self)
+    }
+
+    /// As [`Self::with_key`], also where everybody on the way can read it.
+    ///
+    /// # Errors
+    /// [`ClientError::BadKey`].
+    pub fn with_key_in_clear(mut self, key: &SecretString) -> Result<Self, ClientError> {
+        self.exchange.authorize(key, true)?;
+        Ok(self)
     }
 
     /// The address, without a slash at the end.
@@ -285,6 +312,26 @@ impl Client {
         self.exchange.get(&["tasks", &task.to_string()], &[]).await
     }
 
+    /// Waits until a task has finished, or `patience` is over: the task as it is then. Asks again over lost connections.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn wait(&self, task: &TaskId, patience: Duration) -> Result<TaskView, ClientError> {
+        let began = Instant::now();
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            let seconds = left.min(WAIT_SLICE).as_secs_f64().ceil();
+            let asked = self.exchange.get(&["tasks", &task.to_string()], &[("wait", seconds.to_string())]).await;
+            match asked {
+                Err(error) if ClientError::may_pass(&error) && !left.is_zero() => {
+                    tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+                }
+                Ok(task) if !TaskView::is_finished(&task) && !left.is_zero() => {}
+                answer => return answer,
+            }
+        }
+    }
+
     /// What has happened to a task so far: events after sequence number `after`, oldest first.
     ///
     /// # Errors
@@ -304,6 +351,27 @@ impl Client {
     /// Follows a task's events as they happen, from after sequence number `after`, over lost connections, to its end.
     pub fn follow(&self, task: TaskId, after: Option<u64>) -> Follow {
         Follow::new(self.clone(), task, after)
+    }
+
+    /// What has happened to all tasks of an owner: events after sequence number `after`, oldest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn all_events(
+        &self,
+        whose: &Whose,
+        after: Option<u64>,
+        limit: Option<u32>,
+    ) -> Result<EventList, ClientError> {
+        let mut query = whose.query();
+        query.extend(after.map(|after| ("after", after.to_string())));
+        query.extend(limit.map(|limit| ("limit", limit.to_string())));
+        self.exchange.get(&["events"], &query).await
+    }
+
+    /// Follows all tasks of an owner as things happen, over lost connections: from after sequence number `after`, or from now on.
+    pub fn follow_all(&self, whose: &Whose, after: Option<u64>) -> FollowAll {
+        FollowAll::new(self.clone(), whose, after)
     }
 
     /// A task's verified proof and all that a verifier needs.
@@ -425,6 +493,123 @@ impl Client {
         let request = self.exchange.request(Method::DELETE, &["provers"], Patience::Answer)?;
         self.exchange.send(request.query(&[("address", address)])).await.map(drop)
     }
+
+    /// How large the store is, and how long things are kept.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; so for every method below. Keys, other owners and storage take the scope `admin`: problem
+    /// `forbidden`.
+    pub async fn storage(&self) -> Result<StorageView, ClientError> {
+        self.exchange.get(&["storage"], &[]).await
+    }
+
+    /// Who the service takes this client for.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn whoami(&self) -> Result<WhoamiView, ClientError> {
+        self.exchange.get(&["whoami"], &[]).await
+    }
+
+    /// Makes a key. Its secret is in this answer and nowhere else.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn create_key(&self, request: &KeyRequest) -> Result<NewKeyView, ClientError> {
+        self.exchange.post(&["keys"], request).await
+    }
+
+    /// A page of keys, newest first; those of one owner, or all that may be seen.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn keys(&self, owner: Option<&OwnerId>, page: &Page) -> Result<KeyList, ClientError> {
+        let mut query = page.query();
+        query.extend(owner.map(|owner| ("owner", owner.to_string())));
+        self.exchange.get(&["keys"], &query).await
+    }
+
+    /// Revokes a key, from now on. Doing so again is no error.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `unknown_key`.
+    pub async fn revoke_key(&self, key: &str) -> Result<KeyView, ClientError> {
+        let request = self.exchange.request(Method::DELETE, &["keys", key], Patience::Answer)?;
+        exchange::json(self.exchange.send(request).await?).await
+    }
+
+    /// A page of the owners for whom something was set, by name.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn owners(&self, page: &Page) -> Result<OwnerList, ClientError> {
+        self.exchange.get(&["owners"], &page.query()).await
+    }
+
+    /// An owner.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn owner(&self, owner: &OwnerId) -> Result<OwnerView, ClientError> {
+        self.exchange.get(&["owners", owner.as_str()], &[]).await
+    }
+
+    /// Sets an owner's share and quotas; what the request leaves out goes back to its default.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_owner(&self, owner: &OwnerId, request: &OwnerRequest) -> Result<OwnerView, ClientError> {
+        self.exchange.put(&["owners", owner.as_str()], request).await
+    }
+
+    /// Registers a webhook. Its secret is in this answer and nowhere else.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `invalid_webhook`.
+    pub async fn add_webhook(&self, request: &WebhookRequest) -> Result<NewWebhookView, ClientError> {
+        self.exchange.post(&["webhooks"], request).await
+    }
+
+    /// A page of webhooks, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn webhooks(&self, page: &Page) -> Result<WebhookList, ClientError> {
+        self.exchange.get(&["webhooks"], &page.query()).await
+    }
+
+    /// A webhook.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `unknown_webhook`; so for the methods below.
+    pub async fn webhook(&self, webhook: &str) -> Result<WebhookView, ClientError> {
+        self.exchange.get(&["webhooks", webhook], &[]).await
+    }
+
+    /// Forgets a webhook, with its deliveries.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_webhook(&self, webhook: &str) -> Result<(), ClientError> {
+        self.exchange.delete(&["webhooks", webhook]).await
+    }
+
+    /// A page of what was sent to a webhook or is to be, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn deliveries(&self, webhook: &str, page: &Page) -> Result<DeliveryList, ClientError> {
+        self.exchange.get(&["webhooks", webhook, "deliveries"], &page.query()).await
+    }
+
+    /// Has something sent to a webhook once more, whatever became of it.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `unknown_delivery`.
+    pub async fn redeliver(&self, webhook: &str, delivery: &str) -> Result<DeliveryView, ClientError> {
+        let path = ["webhooks", webhook, "deliveries", delivery, "redeliver"];
+        exchange::json(self.exchange.send(self.exchange.request(Method::POST, &path, Patience::Answer)?).await?).await
+    }
 }
 
 impl Page {
@@ -448,6 +633,9 @@ impl Deployment {
         }
         if let Some(size) = self.volume_size {
             form = form.text("volume_size", size.to_string());
+        }
+        if self.public {
+            form = form.text("public", "true");
         }
         form.part("controller", raw(self.controller, "controller.wasm"))
             .part("circuit", raw(self.circuit, "circuit.elf"))

@@ -3,15 +3,20 @@
 //! Domain types do not derive the wire format; the coprocessor converts at its edge. Bytes are base64 in JSON, ids are
 //! hex, times are RFC 3339.
 
+mod account;
 mod base64_bytes;
 mod problem;
 mod program;
 mod proof;
 mod service;
 mod task;
+mod webhook;
 
 pub mod client;
 
+pub use account::{
+    KeyList, KeyRequest, KeyView, Limits, NewKeyView, OwnerList, OwnerRequest, OwnerView, Quotas, Scope, WhoamiView,
+};
 pub use base64_bytes::Base64;
 pub use problem::{Code, Problem};
 pub use program::{
@@ -19,5 +24,11 @@ pub use program::{
     ProgramView, SandboxUsage, VerifyingKeyView, WitnessView,
 };
 pub use proof::{ProofView, VerifyRequest, VerifyView};
-pub use service::{HealthView, ProverList, ProverRequest, ProverSource, ProverView, RootView, ServiceInfo};
+pub use service::{
+    CollectedView, HealthView, ProverList, ProverRequest, ProverSource, ProverView, RetentionView, RootView,
+    ServiceInfo, StorageView,
+};
 pub use task::{EventList, EventView, FailureView, TaskList, TaskRequest, TaskState, TaskView};
+pub use webhook::{
+    AttemptView, DeliveryList, DeliveryState, DeliveryView, NewWebhookView, WebhookList, WebhookRequest, WebhookView,
+};

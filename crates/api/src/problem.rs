@@ -68,6 +68,12 @@ codes! {
     InvalidPath = "invalid_path", 400, "The path cannot be stored on a FAT volume";
     /// An Idempotency-Key that is empty or too long.
     InvalidIdempotencyKey = "invalid_idempotency_key", 400, "The idempotency key is malformed";
+    /// A deadline beyond the operator's limit.
+    DeadlineTooLong = "deadline_too_long", 400, "The deadline is too far away";
+    /// No key where one is needed, or one that is malformed, unknown, expired or revoked.
+    Unauthenticated = "unauthenticated", 401, "A valid key is needed";
+    /// The key lacks the scope.
+    Forbidden = "forbidden", 403, "The key may not do that";
     /// The route does not exist.
     UnknownRoute = "unknown_route", 404, "There is no such route";
     /// The method is not offered on the route.
@@ -82,12 +88,22 @@ codes! {
     UnknownFile = "unknown_file", 404, "There is no such file";
     /// No such prover node.
     UnknownProver = "unknown_prover", 404, "There is no such prover node";
+    /// No such key.
+    UnknownKey = "unknown_key", 404, "There is no such key";
+    /// No such owner.
+    UnknownOwner = "unknown_owner", 404, "There is no such owner";
+    /// No such webhook.
+    UnknownWebhook = "unknown_webhook", 404, "There is no such webhook";
+    /// No such delivery.
+    UnknownDelivery = "unknown_delivery", 404, "There is no such delivery";
     /// The program has no verifying key yet.
     NoVerifyingKey = "no_verifying_key", 409, "The verifying key is not known yet";
     /// The task has no proof yet.
     NoProof = "no_proof", 409, "There is no proof yet";
     /// A program with that circuit and nonce exists with another controller.
     ProgramExists = "program_exists", 409, "The program exists";
+    /// The owner has as many programs as it may have.
+    ProgramQuota = "program_quota", 409, "The owner has as many programs as it may have";
     /// Unfinished tasks keep the program from being deleted.
     ProgramBusy = "program_busy", 409, "The program has unfinished tasks";
     /// The idempotency key was used with another request.
@@ -100,6 +116,8 @@ codes! {
     FileConflict = "file_conflict", 409, "The path is in the way of another";
     /// The volume kept changing under the write.
     VolumeBusy = "volume_busy", 409, "The volume is being written by others";
+    /// The proof has aged out.
+    ProofExpired = "proof_expired", 410, "The proof is no longer kept";
     /// A body over the limit.
     TooLarge = "too_large", 413, "The request body is too large";
     /// A media type the route does not take.
@@ -114,18 +132,28 @@ codes! {
     UnknownDomain = "unknown_domain", 422, "The witness names a domain this instance does not have";
     /// A prover node address that is none.
     InvalidProver = "invalid_prover", 422, "The address is not one of a prover node";
+    /// A webhook's address or secret that cannot be used.
+    InvalidWebhook = "invalid_webhook", 422, "The webhook cannot be used";
     /// The verifying request lacks something or contradicts itself.
     InvalidClaim = "invalid_claim", 422, "The claim to verify is incomplete";
     /// The volume has no room.
     VolumeFull = "volume_full", 507, "The volume is full";
     /// A guest failed; the problem's code is the guest failure's own.
     GuestFailed = "guest_failed", 422, "The guest program failed";
+    /// More requests than the owner may make.
+    RateLimited = "rate_limited", 429, "Too many requests";
+    /// The owner has as many unfinished tasks as it may have.
+    OwnerBacklogFull = "owner_backlog_full", 429, "The owner has too many unfinished tasks";
     /// A bug. Logged with its cause.
     Internal = "internal", 500, "The service failed";
     /// No prover node can be reached that could do it.
     NoProver = "no_prover", 503, "No prover node can do this now";
-    /// The service is starting or stopping.
+    /// The service has as many unfinished tasks as it takes.
+    BacklogFull = "backlog_full", 503, "The service has too many unfinished tasks";
+    /// The service is starting or stopping, or its database cannot be reached.
     Unavailable = "unavailable", 503, "The service is not ready";
+    /// The store is about to run out of space: nothing new is taken.
+    StorageLow = "storage_low", 507, "The service is low on storage";
     /// The store has no space.
     StorageFull = "storage_full", 507, "The service is out of storage";
 }

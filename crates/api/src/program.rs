@@ -25,6 +25,9 @@ pub struct DeployRequest {
     /// Size of its volume in bytes; 64 MiB by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_size: Option<u64>,
+    /// Whether others may see it, read its files and ask for its proofs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
 }
 
 /// A program.
@@ -36,6 +39,9 @@ pub struct ProgramView {
     pub name: String,
     /// Who deployed it.
     pub owner: String,
+    /// Whether others may see it, read its files and ask for its proofs.
+    #[serde(default)]
+    pub public: bool,
     /// `sp1` or `groth16`.
     pub backend: String,
     /// SHA-256 of the controller that new tasks use.

@@ -1,4 +1,4 @@
-//! The service itself: roots, prover nodes, health.
+//! The service itself: roots, prover nodes, storage, health.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,12 @@ pub struct ProverView {
     pub address: String,
     /// Where its registration comes from.
     pub source: ProverSource,
+    /// Who brought it; none where it comes from the service's flags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Whether it proves for everybody; else for its owner alone.
+    #[serde(default = "yes")]
+    pub shared: bool,
     /// When it was registered through the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub added_at: Option<Timestamp>,
@@ -66,6 +72,19 @@ pub struct ProverView {
     /// Jobs waiting.
     #[serde(default)]
     pub waiting: u32,
+    /// Failures in a row.
+    #[serde(default)]
+    pub failures: u32,
+    /// Gets no tasks before then, because it kept failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside_until: Option<Timestamp>,
+    /// Its last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Every prover node the service knows.
@@ -84,12 +103,66 @@ pub struct ProverRequest {
     /// Its shared secret. Never shown again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// Whether it will prove for everybody, which takes the scope `admin` to say; else for its owner alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 impl std::fmt::Debug for ProverRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ProverRequest").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// How large the store is, and how long things are kept.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StorageView {
+    /// Bytes of the database, with its log and the blobs inside it.
+    pub database_bytes: u64,
+    /// Number of blobs.
+    pub blobs: u64,
+    /// Bytes of all blobs, wherever they are.
+    pub blob_bytes: u64,
+    /// Bytes left on the disk that fills first; null where the service does not know its disk.
+    pub free_bytes: Option<u64>,
+    /// Why nothing new is taken for now; null while there is room.
+    pub low: Option<String>,
+    /// How long things are kept.
+    pub retention: RetentionView,
+    /// What was removed last because of its age, by this process.
+    pub last_collected: Option<CollectedView>,
+}
+
+/// How many seconds things are kept; null: for ever.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RetentionView {
+    /// Witnesses of delivered and cancelled tasks, since the task finished.
+    pub witnesses: Option<u64>,
+    /// Proofs, since the task finished.
+    pub proofs: Option<u64>,
+    /// Finished tasks with their events.
+    pub tasks: Option<u64>,
+    /// Finished deliveries of webhooks.
+    pub deliveries: Option<u64>,
+}
+
+/// What ageing out removed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CollectedView {
+    /// When.
+    pub at: Timestamp,
+    /// Witnesses.
+    pub witnesses: u64,
+    /// Proofs.
+    pub proofs: u64,
+    /// Tasks with their events.
+    pub tasks: u64,
+    /// Deliveries of webhooks.
+    pub deliveries: u64,
+    /// Blobs that nothing named.
+    pub blobs: u64,
+    /// Bytes of those blobs.
+    pub blob_bytes: u64,
 }
 
 /// Whether the service can work.

@@ -22,6 +22,17 @@ pub struct TaskRequest {
     /// The root to pin to; the current one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// Its place among its owner's tasks, -100 to 100: higher goes first. 0 by default.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i16,
+    /// Fails unless it has finished this many seconds from now. The operator's default and longest time apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature.
+fn is_zero(priority: &i16) -> bool {
+    *priority == 0
 }
 
 /// Where a task is in its life.
@@ -89,6 +100,15 @@ pub struct TaskView {
     pub circuit: String,
     /// How often the current stage was tried in vain.
     pub attempts: u32,
+    /// Its place among its owner's tasks: higher goes first.
+    #[serde(default)]
+    pub priority: i16,
+    /// When it fails unless it has finished.
+    #[serde(default)]
+    pub deadline: Option<Timestamp>,
+    /// The prover node that was given it last.
+    #[serde(default)]
+    pub node: Option<String>,
     /// When it was admitted.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -103,6 +123,13 @@ pub struct TaskView {
     pub result: Option<serde_json::Value>,
     /// Why it failed.
     pub failure: Option<FailureView>,
+}
+
+impl TaskView {
+    /// Whether nothing more will happen to it.
+    pub const fn is_finished(&self) -> bool {
+        self.state.is_finished()
+    }
 }
 
 /// Why a task failed.
@@ -148,7 +175,7 @@ pub struct EventView {
     pub detail: serde_json::Value,
 }
 
-/// A task's events, oldest first.
+/// Events, oldest first.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventList {
     /// The events.

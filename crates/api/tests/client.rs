@@ -3,18 +3,20 @@
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use coprocessor_api::{
     Code, EventView, Problem, TaskRequest, TaskState, TaskView,
-    client::{Client, ClientError, PathContent, Update},
+    client::{Client, ClientError, OwnerUpdate, PathContent, Update, Whose},
 };
 use coprocessor_types::{ProgramId, TaskId};
 use futures::{StreamExt, stream};
+use secrecy::SecretString;
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -48,6 +50,9 @@ fn task(state: TaskState) -> TaskView {
         controller: "11".repeat(32),
         circuit: "22".repeat(32),
         attempts: 0,
+        priority: 0,
+        deadline: None,
+        node: None,
         created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         updated_at: "2026-01-01T00:00:01Z".parse().unwrap(),
         not_before: None,
@@ -302,4 +307,99 @@ async fn a_service_that_is_not_ready_answers_so() {
     client.live().await.unwrap();
     let (ready, view) = client.ready().await.unwrap();
     assert_eq!((ready, view.status.as_str()), (false, "the store does not work"));
+}
+
+#[tokio::test]
+async fn a_key_goes_with_every_request_and_its_lack_is_told_with_what_to_do() {
+    let app = Router::new()
+        .route(
+            "/api/v1/whoami",
+            get(|headers: HeaderMap| async move {
+                if headers.get(header::AUTHORIZATION).is_none_or(|value| value != "Bearer cpk_00_hush") {
+                    return problem(Code::Unauthenticated, "a key is needed here");
+                }
+                let limits = serde_json::json!({
+                    "unfinished_tasks": 1, "programs": 1, "requests_per_second": 1, "burst": 1
+                });
+                let view = serde_json::json!({"owner": "alice", "key": "00", "scopes": ["read"], "limits": limits});
+                Json(view).into_response()
+            }),
+        )
+        .route("/api/v1/events", get(|| async { problem(Code::Unauthenticated, "a key is needed here") }));
+    let client = serve(app).await;
+    let error = client.whoami().await.unwrap_err();
+    assert!(error.to_string().contains("COPROCESSOR_KEY") && !error.may_pass(), "{error}");
+    let error = client.follow_all(&Whose::Mine, None).next().await.unwrap_err();
+    assert!(matches!(&error, ClientError::Problem(problem) if problem.status == 401), "{error}");
+    let client = client.with_key(&SecretString::from("cpk_00_hush\n")).unwrap();
+    assert_eq!(client.whoami().await.unwrap().owner, "alice");
+    assert!(!format!("{client:?}").contains("hush"));
+}
+
+#[tokio::test]
+async fn waiting_goes_on_over_a_lost_connection_and_ends_with_the_task() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let app = Router::new()
+        .route(
+            "/api/v1/tasks/{id}",
+            get(|State(count): State<Arc<AtomicUsize>>, Query(query): Query<HashMap<String, String>>| async move {
+                assert!((1..=60).contains(&query["wait"].parse::<u64>().unwrap()), "{query:?}");
+                match count.fetch_add(1, Ordering::SeqCst) {
+                    0 => Json(task(TaskState::Proving)).into_response(),
+                    1 => pieces(vec![Ok("{".into()), broken()]).into_response(),
+                    _ => Json(task(TaskState::Delivered)).into_response(),
+                }
+            }),
+        )
+        .with_state(count.clone());
+    let client = serve(app).await;
+    let task = client.wait(&task_id(), Duration::from_secs(600)).await.unwrap();
+    assert_eq!((task.state, count.load(Ordering::SeqCst)), (TaskState::Delivered, 3));
+}
+
+#[tokio::test]
+async fn waiting_ends_when_its_time_is_up() {
+    let app = Router::new().route("/api/v1/tasks/{id}", get(|| async { Json(task(TaskState::Proving)) }));
+    let client = serve(app).await;
+    let task = client.wait(&task_id(), Duration::from_millis(20)).await.unwrap();
+    assert_eq!(task.state, TaskState::Proving);
+}
+
+#[tokio::test]
+async fn all_tasks_are_followed_from_where_the_stream_began_even_if_nothing_came() {
+    let connections: Arc<std::sync::Mutex<Vec<Option<String>>>> = Arc::default();
+    let noted = connections.clone();
+    let app = Router::new().route(
+        "/api/v1/events",
+        get(|headers: HeaderMap, Query(query): Query<HashMap<String, String>>| async move {
+            assert_eq!(
+                (query["owner"].as_str(), &headers[header::ACCEPT]),
+                ("bob", &"text/event-stream".parse().unwrap())
+            );
+            let resumed = headers.get("last-event-id").map(|id| id.to_str().unwrap().to_owned());
+            let number = {
+                let mut noted = noted.lock().unwrap();
+                noted.push(resumed);
+                noted.len()
+            };
+            match number {
+                1 => event_stream(vec![Ok("retry: 1\nid: 40\n\n".into()), broken()]),
+                2 => event_stream(vec![message(43, TaskState::Queued)]),
+                3 => problem(Code::Unavailable, "starting"),
+                _ => event_stream(vec![message(43, TaskState::Queued), message(44, TaskState::Delivered)]),
+            }
+        }),
+    );
+    let client = serve(app).await;
+    let mut follow = client.follow_all(&Whose::Owner("bob".parse().unwrap()), None);
+    let (mut seen, mut lost) = (Vec::new(), 0);
+    while seen.len() < 2 {
+        match follow.next().await.unwrap() {
+            OwnerUpdate::Event(event) => seen.push(event.seq),
+            OwnerUpdate::Disconnected { .. } => lost += 1,
+        }
+    }
+    assert_eq!((seen, lost, follow.position()), (vec![43, 44], 3, Some(44)));
+    let resumed = connections.lock().unwrap().clone();
+    assert_eq!(resumed, [None, Some("40".to_owned()), Some("43".to_owned()), Some("43".to_owned())]);
 }

@@ -70,6 +70,7 @@ impl CliError {
             Self::Guest(_) => 2,
             Self::Usage(_) | Self::File { .. } | Self::Content { .. } | Self::AmbiguousName { .. } => 2,
             Self::Client(ClientError::BadUrl { .. } | ClientError::BadPath { .. } | ClientError::Tls { .. }) => 2,
+            Self::Client(ClientError::KeyInClear { .. } | ClientError::BadKey) => 2,
             Self::NotBuilt { .. } | Self::Output { .. } | Self::Runtime { .. } => 2,
             Self::Client(
                 ClientError::Unreachable { .. } | ClientError::Interrupted { .. } | ClientError::EventsLost { .. },
@@ -159,6 +160,8 @@ impl CliError {
             Self::Client(error) => match error {
                 ClientError::BadUrl { .. } => ("bad_url", "The address is malformed"),
                 ClientError::BadPath { .. } => ("invalid_path", "The path is malformed"),
+                ClientError::KeyInClear { .. } => ("key_in_clear", "The key would be readable on the way"),
+                ClientError::BadKey => ("bad_key", "The key is malformed"),
                 ClientError::Tls { .. } => ("tls", "TLS cannot be set up"),
                 ClientError::Unreachable { .. } => ("unreachable", "No coprocessor answers"),
                 ClientError::Interrupted { .. } => ("interrupted", "The connection broke"),

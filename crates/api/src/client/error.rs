@@ -1,6 +1,6 @@
 //! Every way a request can fail.
 
-use crate::Problem;
+use crate::{Code, Problem};
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,15 @@ pub enum ClientError {
         /// The part at fault.
         segment: String,
     },
+    /// The key would travel in clear text.
+    #[error("a key is sent to {url} only over https, where nobody on the way can read it")]
+    KeyInClear {
+        /// The coprocessor's address.
+        url: String,
+    },
+    /// The key is none: empty, or with characters no header holds. It is not shown.
+    #[error("the key is empty or has spaces or unusual characters in it; a key looks like cpk_…")]
+    BadKey,
     /// The TLS client could not be set up.
     #[error(
         "https needs root certificates, and setting them up failed: {}; install the package ca-certificates",
@@ -55,7 +64,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The service's own answer that it cannot.
-    #[error("{0}")]
+    #[error("{}{}", .0, remedy(.0))]
     Problem(Box<Problem>),
     /// An answer that no coprocessor gives: another service listens there, or its version differs.
     #[error("unexpected answer (HTTP {status}) from {url}: {reason} (it begins {body:?})")]
@@ -78,8 +87,19 @@ impl ClientError {
             Self::Unreachable { .. } | Self::Interrupted { .. } | Self::EventsLost { .. } => true,
             Self::Problem(problem) => matches!(problem.status, 429 | 502..=504),
             Self::UnexpectedAnswer { status, .. } => matches!(status, 429 | 502..=504),
-            Self::BadUrl { .. } | Self::BadPath { .. } | Self::Tls { .. } => false,
+            Self::BadUrl { .. } | Self::BadPath { .. } | Self::KeyInClear { .. } | Self::BadKey | Self::Tls { .. } => {
+                false
+            }
         }
+    }
+}
+
+/// What the caller can do that the service cannot know of.
+fn remedy(problem: &Problem) -> &'static str {
+    if problem.code == Code::Unauthenticated.as_str() {
+        "; set COPROCESSOR_KEY to a key of this service, which its operator makes with `coprocessor keys create`"
+    } else {
+        ""
     }
 }
 

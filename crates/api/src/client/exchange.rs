@@ -5,8 +5,9 @@ use crate::{HealthView, Problem};
 use coprocessor_types::ProgramId;
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -31,6 +32,7 @@ pub(super) struct Exchange {
     http: reqwest::Client,
     base: Url,
     shown: String,
+    authorization: Option<HeaderValue>,
 }
 
 impl Exchange {
@@ -52,7 +54,21 @@ impl Exchange {
         }
         let http = builder.build().map_err(|source| ClientError::Tls { source })?;
         let shown = base.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { http, base, shown })
+        Ok(Self { http, base, shown, authorization: None })
+    }
+
+    /// Sends `key` along with every request from now on.
+    pub(super) fn authorize(&mut self, key: &SecretString, in_clear: bool) -> Result<(), ClientError> {
+        if self.base.scheme() == "http" && !is_loopback(&self.base) && !in_clear {
+            return Err(ClientError::KeyInClear { url: self.shown.clone() });
+        }
+        let key = key.expose_secret().trim();
+        let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let value = is_key.then(|| HeaderValue::from_str(&format!("Bearer {key}")).ok()).flatten();
+        let mut value = value.ok_or(ClientError::BadKey)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(())
     }
 
     pub(super) fn base_url(&self) -> &str {
@@ -108,6 +124,15 @@ impl Exchange {
         json(self.send(request.json(body)).await?).await
     }
 
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self.request(Method::PUT, path, Patience::Answer)?;
+        json(self.send(request.json(body)).await?).await
+    }
+
     pub(super) async fn delete(&self, path: &[&str]) -> Result<(), ClientError> {
         self.send(self.request(Method::DELETE, path, Patience::Work)?).await.map(drop)
     }
@@ -155,7 +180,10 @@ impl Exchange {
             .map_err(|()| ClientError::BadUrl { url: self.shown.clone(), reason: "it has no path".to_owned() })?
             .pop_if_empty()
             .extend(segments);
-        let request = self.http.request(method, url);
+        let mut request = self.http.request(method, url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
         Ok(match patience {
             Patience::Answer => request.timeout(ANSWER),
             Patience::Work => request,
@@ -256,6 +284,31 @@ mod tests {
         let expected = format!("http://h:1/x/api/v1/programs/{program}/files/a%20b/c%3F");
         assert_eq!(url_of("http://h:1/x/", &program, "/a b//c?").unwrap(), expected);
         assert_eq!(Exchange::new("http://h:1/x/").unwrap().base_url(), "http://h:1/x");
+    }
+
+    #[test]
+    fn a_key_is_sent_in_clear_only_when_told_so_and_never_printed() {
+        let key = SecretString::from("cpk_0123456789abcdef_hush");
+        for (base, in_clear, taken) in [
+            ("http://127.0.0.1:1", false, true),
+            ("http://localhost", false, true),
+            ("http://[::1]:1", false, true),
+            ("https://h", false, true),
+            ("http://h", false, false),
+            ("http://127.0.0.1.example", false, false),
+            ("http://h", true, true),
+        ] {
+            let mut exchange = Exchange::new(base).unwrap();
+            assert_eq!(exchange.authorize(&key, in_clear).is_ok(), taken, "{base}");
+            assert!(!format!("{exchange:?}").contains("hush"), "{exchange:?}");
+            let request = exchange.request(Method::GET, &["tasks"], Patience::Answer).unwrap();
+            assert_eq!(request.build().unwrap().headers().contains_key(AUTHORIZATION), taken, "{base}");
+        }
+        let mut exchange = Exchange::new("http://localhost").unwrap();
+        for bad in ["", " ", "a b", "a\nb", "ä"] {
+            let error = exchange.authorize(&SecretString::from(bad), false).unwrap_err();
+            assert!(matches!(error, ClientError::BadKey), "{bad:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ const LONGEST_LINE: usize = 16 << 20;
 pub(super) struct LineTooLong;
 
 /// Takes a stream apart, however it was cut into pieces. Of each message its data is kept (its `data` fields, joined by line
-/// feeds): the name and id of a coprocessor's event are in there too.
+/// feeds): the name and id of a coprocessor's event are in there too. Of all of them the last id is kept, which may come
+/// without data.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     line: Vec<u8>,
@@ -18,6 +19,8 @@ pub(super) struct Decoder {
     after_carriage_return: bool,
     /// How long the service asked to wait before connecting again.
     pub(super) retry: Option<Duration>,
+    /// The last id that was a number.
+    pub(super) last_id: Option<u64>,
 }
 
 impl Decoder {
@@ -60,6 +63,7 @@ impl Decoder {
                 }
                 None => self.data = Some(value.to_owned()),
             },
+            "id" => self.last_id = value.parse().ok().or(self.last_id),
             "retry" => self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry),
             _ => {}
         }
@@ -90,6 +94,15 @@ mod tests {
             let (left, right) = STREAM.as_bytes().split_at(cut);
             assert_eq!(decode([left.to_vec(), right.to_vec()]), expected, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn an_id_counts_with_and_without_data() {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.push(b"id: 41\n\n"), Ok(Vec::new()));
+        assert_eq!(decoder.last_id, Some(41));
+        assert_eq!(decoder.push(b"id: 42\ndata: x\n\nid: none\n\n"), Ok(vec!["x".to_owned()]));
+        assert_eq!(decoder.last_id, Some(42));
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Deploy {
             backend: self.backend,
             nonce: self.nonce,
             volume_size: self.volume_mib.map(|mib| mib << 20),
+            public: false,
         };
         let (program, outcome) = self.send(&client, deployment).await?;
         config::remember(&folder, client.base_url(), program_id(&program.id)?)?;

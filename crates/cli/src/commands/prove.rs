@@ -62,6 +62,7 @@ impl Prove {
             payload: self.store.map(|path| json!({"cmd": "store", "path": path})).or(self.payload).unwrap_or_default(),
             kind: self.kind.map(|kind| kind.to_string()),
             root: self.root.map(|root| root.to_string()),
+            ..TaskRequest::default()
         };
         // A key of its own lets the request be sent again when the answer to it was lost.
         let key = self.idempotency_key.unwrap_or_else(|| TaskId::now().to_string());

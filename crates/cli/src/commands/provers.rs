@@ -44,7 +44,7 @@ impl Provers {
             }
             ProversCommand::Add { address, secret_file } => {
                 let secret = secret(secret_file.as_deref())?;
-                let prover = client.add_prover(&ProverRequest { address, secret }).await?;
+                let prover = client.add_prover(&ProverRequest { address, secret, shared: false }).await?;
                 out.result(&prover, || format!("added {}: {}", text::printable(&prover.address), state(&prover)))
             }
             ProversCommand::Rm { address } => {
