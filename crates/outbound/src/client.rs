@@ -1,0 +1,174 @@
+//! The client itself.
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use crate::{
+    AllowedHost, OutboundError, Resolve, SystemResolver, Target, is_public,
+    resolve::{Guard, LookUpError},
+};
+
+/// How requests are guarded.
+#[derive(Clone, Debug)]
+pub struct GuardSettings {
+    /// Hosts that may be reached wherever they are.
+    pub allow: Vec<AllowedHost>,
+    /// From the first look-up to the last byte of the answer.
+    pub timeout: Duration,
+    /// Most bytes of an answer's body that are read.
+    pub max_response_bytes: usize,
+    /// What the requests say they are from.
+    pub user_agent: String,
+}
+
+/// What a receiver answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status; a redirect too is an answer.
+    pub status: u16,
+    /// The body's first bytes, up to the limit.
+    pub body_prefix: Bytes,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    /// A header's value, where it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Sends requests to where others want them sent, but not everywhere: see the crate's documentation. Cheap to clone.
+#[derive(Clone)]
+pub struct GuardedClient {
+    settings: Arc<GuardSettings>,
+    resolver: Arc<dyn Resolve>,
+    /// Connects to public addresses alone.
+    guarded: reqwest::Client,
+    /// For allowed hosts. Apart, so that no connection of one is ever taken for the other.
+    open: reqwest::Client,
+}
+
+impl GuardedClient {
+    /// A client that asks the system's resolver.
+    ///
+    /// # Errors
+    /// [`OutboundError::SetUp`]: the system's certificates cannot be read.
+    pub fn new(settings: GuardSettings) -> Result<Self, OutboundError> {
+        Self::with_resolver(settings, Arc::new(SystemResolver))
+    }
+
+    /// A client with a resolver of the caller's. What that answers is judged all the same.
+    ///
+    /// # Errors
+    /// As for [`GuardedClient::new`].
+    pub fn with_resolver(settings: GuardSettings, resolver: Arc<dyn Resolve>) -> Result<Self, OutboundError> {
+        // A process has one provider; where another part was first, its choice stands.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = |open| {
+            reqwest::Client::builder()
+                .user_agent(&settings.user_agent)
+                .timeout(settings.timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .dns_resolver(Arc::new(Guard { resolver: Arc::clone(&resolver), open }))
+                .build()
+                .map_err(OutboundError::SetUp)
+        };
+        Ok(Self { guarded: client(false)?, open: client(true)?, settings: Arc::new(settings), resolver })
+    }
+
+    /// Whether the operator allowed the target's host, wherever it is.
+    pub fn allows(&self, target: &Target) -> bool {
+        self.settings.allow.iter().any(|allowed| allowed.matches(target.host(), target.port()))
+    }
+
+    /// Refuses a target whose host is an address that must not be reached. Where the host is a name, only a request tells.
+    ///
+    /// # Errors
+    /// [`OutboundError::Refused`].
+    pub fn check(&self, target: &Target) -> Result<(), OutboundError> {
+        match target.address() {
+            Some(address) if !is_public(address) && !self.allows(target) => {
+                Err(OutboundError::Refused { host: target.host().to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a target unless all of its host's addresses are public now. For what is reached by other means than this client:
+    /// those may be led elsewhere later, where names change their addresses.
+    ///
+    /// # Errors
+    /// [`OutboundError::Refused`], [`OutboundError::Unresolved`].
+    pub async fn vet(&self, target: &Target) -> Result<(), OutboundError> {
+        self.check(target)?;
+        if target.address().is_some() || self.allows(target) {
+            return Ok(());
+        }
+        let found = tokio::time::timeout(self.settings.timeout, self.resolver.resolve(target.host())).await;
+        let host = target.host().to_owned();
+        match found {
+            Ok(Ok(found)) if found.is_empty() => Err(OutboundError::Unresolved { host }),
+            Ok(Ok(found)) if found.iter().all(|address| is_public(*address)) => Ok(()),
+            Ok(Ok(_)) => Err(OutboundError::Refused { host }),
+            Ok(Err(_)) | Err(_) => Err(OutboundError::Unresolved { host }),
+        }
+    }
+
+    /// Sends `body` with `headers` and waits for the answer.
+    ///
+    /// # Errors
+    /// Every way there can be no answer; an answer of any status is one.
+    pub async fn post(&self, to: &Target, headers: &[(&str, &str)], body: Bytes) -> Result<Answer, OutboundError> {
+        self.check(to)?;
+        let mut sent = HeaderMap::with_capacity(headers.len());
+        for (name, value) in headers {
+            let header = HeaderName::try_from(*name).ok().zip(HeaderValue::try_from(*value).ok());
+            let (name, value) = header.ok_or_else(|| OutboundError::Header((*name).to_owned()))?;
+            sent.append(name, value);
+        }
+        let client = if self.allows(to) { &self.open } else { &self.guarded };
+        let failed = |error| self.failed(to, &error);
+        let mut response = client.post(to.url()).headers(sent).body(body).send().await.map_err(failed)?;
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+        let limit = self.settings.max_response_bytes;
+        let mut body = BytesMut::new();
+        while body.len() < limit
+            && let Some(chunk) = response.chunk().await.map_err(failed)?
+        {
+            body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]);
+        }
+        Ok(Answer { status, body_prefix: body.freeze(), headers })
+    }
+
+    fn failed(&self, to: &Target, error: &reqwest::Error) -> OutboundError {
+        let host = to.host().to_owned();
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        let mut last = String::new();
+        while let Some(error) = cause {
+            match error.downcast_ref() {
+                Some(LookUpError::Refused) => return OutboundError::Refused { host },
+                Some(LookUpError::Unresolved) => return OutboundError::Unresolved { host },
+                None => {}
+            }
+            // The innermost says what happened, the others where.
+            last = error.to_string();
+            cause = error.source();
+        }
+        if error.is_timeout() {
+            OutboundError::TimedOut { host, limit: self.settings.timeout }
+        } else if error.is_connect() {
+            OutboundError::Connect { host, reason: last }
+        } else {
+            OutboundError::Broken { host, reason: last }
+        }
+    }
+}
+
+impl fmt::Debug for GuardedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedClient").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
