@@ -4,7 +4,8 @@ use coprocessor_types::{BlobDigest, ProgramId, TaskId};
 use std::path::PathBuf;
 
 /// Why the store could not do what it was asked. Whatever failed has changed nothing; only after a failed fsync
-/// ([`Self::Io`], and [`Self::Closed`] from then on) does nobody know, until the store is opened again.
+/// ([`Self::Io`], and [`Self::Closed`] from then on) or a lost connection ([`Self::Unavailable`]) does nobody know, until the
+/// store is asked again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the directory open.
@@ -74,6 +75,9 @@ pub enum StoreError {
     /// A cursor that this store did not make.
     #[error("not a cursor of this list")]
     BadCursor,
+    /// The database cannot be reached. What was asked may have been done all the same: when only the answer was lost.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),

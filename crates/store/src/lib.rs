@@ -4,13 +4,17 @@
 //! and its place in the queue change in one transaction. [`embedded`] is the implementation that needs no set-up: one
 //! directory, SQLite in WAL mode with full sync.
 
+mod account;
 mod error;
 mod program;
 mod prover;
 mod task;
+mod upkeep;
 mod volume;
+mod webhook;
 
 pub mod embedded;
+pub mod postgres;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,30 +23,46 @@ use jiff::Timestamp;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
+pub use account::{Accounts, ApiKey, KeyId, KeyIdError, MAX_WEIGHT, Owner, Quotas, Scope};
 pub use embedded::{EmbeddedConfig, EmbeddedStore};
 pub use error::StoreError;
 pub use program::{DeleteProgram, InsertProgram, NewProgram, Program};
 pub use prover::ProverRecord;
 pub use task::{
-    Admission, Cancelled, Claim, Event, EventKind, Failure, Idempotency, NewTask, Retried, Stage, StepOutcome, Task,
-    TaskCounts, TaskFilter, TaskState,
+    Admission, Backlog, Cancelled, Claim, Event, EventKind, Failure, Idempotency, MAX_PRIORITY, NewTask, Retried,
+    Stage, StepOutcome, Task, TaskCounts, TaskFilter, TaskState,
 };
+pub use upkeep::{Collected, Retention, StorageUsage, Upkeep};
 pub use volume::{VolumeSnapshot, VolumeWrite};
+pub use webhook::{
+    Delivery, DeliveryAttempt, DeliveryId, DeliveryOutcome, DeliveryState, Webhook, WebhookId, Webhooks,
+};
 
-/// Something other parts may be waiting for has been committed. Sent after the commit, never before.
+/// Something other parts may be waiting for has been committed, by this process or by another on the same store. Sent after
+/// the commit, never before.
 ///
-/// A hint, not a record: whoever lags reads the store again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A hint, not a record: whoever lags reads the store again, and whoever relies on one looks now and then without it.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// A task may now be claimed for that stage.
     Work(Stage),
-    /// A task has a new event with that sequence number.
+    /// A task has a new event.
     Event {
         /// The task.
         task: TaskId,
+        /// The task's owner.
+        owner: OwnerId,
         /// The event's sequence number.
         seq: u64,
+        /// The state after it. In a finished one, whoever holds a claim of the task holds it no longer.
+        state: TaskState,
     },
+    /// A key was made or revoked, or an owner's settings changed.
+    Accounts,
+    /// A prover node was registered or forgotten.
+    Provers,
+    /// A delivery may now be claimed.
+    Delivery,
 }
 
 /// Where to go on reading a list. Opaque: only the store that made it can read it.
@@ -69,7 +89,7 @@ pub struct Page<T> {
 /// takes back an admission. A step that is to be relied upon outside of the store, by a prover node that knows jobs by
 /// their fence, say, needs a [`flush`](Self::flush) first.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Accounts + Webhooks + Upkeep + Send + Sync + 'static {
     /// This instance's identity: drawn at random when the store was made, the same ever after.
     fn instance(&self) -> InstanceId;
 
@@ -91,20 +111,25 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::BlobMissing`], [`StoreError::BlobCorrupt`].
     async fn blob(&self, digest: BlobDigest) -> Result<Bytes, StoreError>;
 
-    /// Registers a program. Its blobs must have been put.
+    /// Registers a program, unless its owner has `quota` of them already. Its blobs must have been put.
     ///
     /// # Errors
     /// [`StoreError::BlobMissing`].
-    async fn insert_program(&self, program: NewProgram) -> Result<InsertProgram, StoreError>;
+    async fn insert_program(&self, program: NewProgram, quota: u64) -> Result<InsertProgram, StoreError>;
 
     /// A program.
     async fn program(&self, id: ProgramId) -> Result<Option<Program>, StoreError>;
 
-    /// Programs, newest first; at most `limit`.
+    /// Programs, newest first; those that `reader` may see (its own and public ones), or everybody's; at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::BadCursor`].
-    async fn programs(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Program>, StoreError>;
+    async fn programs(
+        &self,
+        reader: Option<OwnerId>,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Program>, StoreError>;
 
     /// Gives a program another controller. `None` when there is no such program. Admitted tasks keep theirs.
     ///
@@ -122,11 +147,15 @@ pub trait Store: Send + Sync + 'static {
     /// Removes a program, its volume, and its tasks with their events; refused while a task is not finished.
     async fn delete_program(&self, id: ProgramId) -> Result<DeleteProgram, StoreError>;
 
-    /// Admits a task: one transaction writes it, its first event and its idempotency key.
+    /// Admits a task: one transaction writes it, its first event and its idempotency key. A repeated request gets its task
+    /// even when the backlog is full.
+    ///
+    /// The bounds are exact for one process. Several that admit at the same moment can each go over by what they have in
+    /// flight, never by more.
     ///
     /// # Errors
     /// [`StoreError::UnknownProgram`], [`StoreError::BlobMissing`].
-    async fn admit(&self, task: NewTask) -> Result<Admission, StoreError>;
+    async fn admit(&self, task: NewTask, backlog: Backlog) -> Result<Admission, StoreError>;
 
     /// A task.
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
@@ -141,22 +170,32 @@ pub trait Store: Send + Sync + 'static {
     /// A task's events with a sequence number above `after`, oldest first; at most `limit`.
     async fn events(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
 
+    /// Events of all tasks of an owner, or of everybody, with a sequence number above `after`, oldest first; at most `limit`.
+    /// Whoever goes on from the last one's number misses none: an event shows only once no lower number can still appear.
+    async fn owner_events(&self, owner: Option<OwnerId>, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// The highest sequence number of [`owner_events`](Self::owner_events) now; zero before the first event.
+    async fn last_event(&self) -> Result<u64, StoreError>;
+
     /// How many tasks are in each state.
     async fn task_counts(&self) -> Result<TaskCounts, StoreError>;
 
-    /// Claims the oldest task that is ready for `stage`: takes a lease for `worker` and raises the fence. A claim for
-    /// [`Stage::Execute`] moves the task to `executing`.
-    async fn claim(&self, stage: Stage, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError>;
+    /// Claims up to `limit` tasks that are ready for `stage`, in the order that fairness gives: takes a lease for `worker` and
+    /// raises the fence of each. A claim for [`Stage::Execute`] moves the task to `executing`.
+    async fn claim(&self, stage: Stage, worker: &str, lease: Duration, limit: usize) -> Result<Vec<Claim>, StoreError>;
 
     /// When the next task that waits for a time, or whose lease runs out, could be claimed for `stage`.
     async fn next_ready(&self, stage: Stage) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Prolongs a lease.
+    /// Prolongs leases, each of a task under a fence. Returns those claims that are over: finished, cancelled, or another's. A
+    /// lease that ran out is prolonged as long as nobody else has claimed the task. Does not wait behind other work.
+    async fn heartbeat(&self, claims: &[(TaskId, u64)], lease: Duration) -> Result<Vec<(TaskId, u64)>, StoreError>;
+
+    /// Records which prover node is given a claimed task, and appends `event`. Durable when this returns.
     ///
     /// # Errors
-    /// [`StoreError::StaleFence`] when the claim is no longer this worker's. A lease that ran out is prolonged as long as
-    /// nobody else has claimed the task.
-    async fn heartbeat(&self, task: TaskId, fence: u64, lease: Duration) -> Result<(), StoreError>;
+    /// [`StoreError::StaleFence`].
+    async fn assign(&self, task: TaskId, fence: u64, node: &str, event: EventKind) -> Result<(), StoreError>;
 
     /// Appends an event to a claimed task without changing its state.
     ///
@@ -174,8 +213,15 @@ pub trait Store: Send + Sync + 'static {
     /// Cancels a task in any unfinished state; a step that is running finds its fence stale.
     async fn cancel(&self, task: TaskId) -> Result<Cancelled, StoreError>;
 
-    /// Puts a failed task back to the stage it failed in, if its failure says that retrying can help.
-    async fn retry(&self, task: TaskId) -> Result<Retried, StoreError>;
+    /// Puts a failed task back to the stage it failed in, if its failure says that retrying can help, with a new deadline.
+    async fn retry(&self, task: TaskId, deadline: Option<Timestamp>) -> Result<Retried, StoreError>;
+
+    /// Fails up to `limit` unfinished tasks whose deadline has passed, whoever holds them: code `deadline_exceeded`, retryable,
+    /// in the stage they are in. Returns them.
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<TaskId>, StoreError>;
+
+    /// The earliest deadline of an unfinished task.
+    async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// A consistent view of a program's volume and raw storage. Blocks: not for async threads.
     ///

@@ -12,6 +12,8 @@ pub struct NewProgram {
     pub owner: OwnerId,
     /// A label for people; not unique. May be empty.
     pub name: String,
+    /// Whether others may see it and ask for its proofs.
+    pub public: bool,
     /// What proves its circuit.
     pub backend: Backend,
     /// The controller's WebAssembly.
@@ -35,6 +37,8 @@ pub struct Program {
     pub owner: OwnerId,
     /// A label for people; may be empty.
     pub name: String,
+    /// Whether others may see it and ask for its proofs.
+    pub public: bool,
     /// What proves its circuit.
     pub backend: Backend,
     /// The controller that new tasks use.
@@ -60,6 +64,8 @@ pub enum InsertProgram {
     Inserted(Program),
     /// A program with that id is there already, as it was; nothing changed.
     Exists(Program),
+    /// Refused: its owner has as many as it may have.
+    QuotaFull,
 }
 
 /// What deleting a program came to.

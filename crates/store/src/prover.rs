@@ -11,6 +11,8 @@ pub struct ProverRecord {
     pub address: String,
     /// Who brought it.
     pub owner: OwnerId,
+    /// Whether it proves for everybody; else for its owner alone.
+    pub shared: bool,
     /// The node's shared secret. Never printed.
     pub secret: Option<SecretString>,
     /// When it was registered.

@@ -1,5 +1,6 @@
 //! Tasks, their events, and the steps that move them on.
 
+pub(crate) mod fairness;
 pub(crate) mod transition;
 
 use crate::VolumeWrite;
@@ -128,8 +129,24 @@ pub struct NewTask {
     pub args: serde_json::Value,
     /// Handed to `entrypoint` with the proof.
     pub payload: serde_json::Value,
+    /// Its place among its owner's tasks: higher goes first; -[`MAX_PRIORITY`] to [`MAX_PRIORITY`].
+    pub priority: i16,
+    /// When it fails unless it has finished.
+    pub deadline: Option<Timestamp>,
     /// Makes a repeated request the same task.
     pub idempotency: Option<Idempotency>,
+}
+
+/// The highest and, negated, the lowest priority.
+pub const MAX_PRIORITY: i16 = 100;
+
+/// How many unfinished tasks there may be, the new one included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Backlog {
+    /// Everybody's.
+    pub total: u64,
+    /// The new task's owner's.
+    pub owner: u64,
 }
 
 /// An idempotency key, in the scope of one owner and program.
@@ -150,6 +167,10 @@ pub enum Admission {
     Repeated(Task),
     /// Another request used that key.
     KeyReused(TaskId),
+    /// Refused: there are as many unfinished tasks as there may be.
+    BacklogFull,
+    /// Refused: the owner has as many unfinished tasks as it may have.
+    OwnerBacklogFull,
 }
 
 /// A task and all that is known of it.
@@ -179,15 +200,21 @@ pub struct Task {
     pub fence: u64,
     /// How often the current stage was tried and failed in a way that may pass.
     pub attempts: u32,
+    /// Its place among its owner's tasks.
+    pub priority: i16,
+    /// When it fails unless it has finished.
+    pub deadline: Option<Timestamp>,
+    /// The prover node that was given it last.
+    pub node: Option<String>,
     /// When it was admitted.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
     /// Not to be claimed before.
     pub not_before: Option<Timestamp>,
-    /// The circuit's input ([`coprocessor_types::CircuitInput`]), once made.
+    /// The circuit's input ([`coprocessor_types::CircuitInput`]), once made and until it has aged out.
     pub witness: Option<BlobDigest>,
-    /// The verified proof in its backend's encoding, once made.
+    /// The verified proof in its backend's encoding, once made and until it has aged out.
     pub proof: Option<BlobDigest>,
     /// The circuit's output (public inputs without the root), once proved.
     pub output: Option<Bytes>,
@@ -227,7 +254,8 @@ pub struct Event {
 
 /// What an event says: a name in snake case, and particulars as a JSON object.
 ///
-/// Names the store itself writes: `admitted`, `claimed` (`worker`, `stage`, `fence`), `cancelled`, `retried` (`stage`).
+/// Names the store itself writes: `admitted`, `claimed` (`worker`, `stage`, `fence`), `cancelled`, `retried` (`stage`), and
+/// `failed` (`stage`, `code`, `message`) of a task whose deadline has passed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct EventKind {
     /// What happened.

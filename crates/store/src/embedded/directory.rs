@@ -4,7 +4,7 @@ use super::fault::io_error;
 use crate::StoreError;
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -37,6 +37,7 @@ impl Directory {
         wrote.map_err(|error| io_error(&root.join("lock"), error))?;
         let directory = Self { root, lock };
         make_private(&directory.blobs())?;
+        directory.make_shards()?;
         // SQLite gives its other files the mode of this one.
         open_private(&directory.database())?;
         Ok(directory)
@@ -71,6 +72,23 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// Makes the directories that blobs' files are in, so that putting one need not.
+    fn make_shards(&self) -> Result<(), StoreError> {
+        let blobs = self.blobs();
+        let mut made = false;
+        for shard in 0..=u8::MAX {
+            let path = blobs.join(format!("{shard:02x}"));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => made = true,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(io_error(&path, error)),
+            }
+        }
+        if made { sync_directory(&blobs) } else { Ok(()) }
+    }
+}
+
 impl Drop for Directory {
     fn drop(&mut self) {
         // Closing the file would do, but a child process may have inherited it meanwhile. An error means it is unlocked.
@@ -101,6 +119,7 @@ fn open_private(path: &Path) -> Result<File, StoreError> {
     options.open(path).map_err(|error| io_error(path, error))
 }
 
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
+/// Makes the names of the files in a directory durable.
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| io_error(path, error))
 }

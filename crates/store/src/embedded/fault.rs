@@ -54,18 +54,6 @@ pub(super) fn io_error(path: &Path, source: io::Error) -> StoreError {
     if is_full(&source) { StoreError::Full } else { StoreError::Io { path: path.to_owned(), source } }
 }
 
-/// An error of the blob store, which wraps the system's.
-pub(super) fn blob_error(error: object_store::Error) -> StoreError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        if current.downcast_ref::<io::Error>().is_some_and(is_full) {
-            return StoreError::Full;
-        }
-        cause = current.source();
-    }
-    StoreError::Blobs(Box::new(error))
-}
-
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -78,10 +66,8 @@ mod tests {
     fn a_full_disk_is_told_however_it_is_wrapped() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         assert!(matches!(io_error(Path::new("x"), full()), StoreError::Full));
-        let wrapped = object_store::Error::Generic { store: "x", source: Box::new(full()) };
-        assert!(matches!(blob_error(wrapped), StoreError::Full));
-        let other = object_store::Error::Generic { store: "x", source: "other".into() };
-        assert!(matches!(blob_error(other), StoreError::Blobs(_)));
+        let other = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert!(matches!(io_error(Path::new("x"), other), StoreError::Io { .. }));
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
         assert!(matches!(from_sqlite(Error::SqliteFailure(code, None)), StoreError::Full));
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);

@@ -1,10 +1,12 @@
 //! The store that needs no set-up: one directory, SQLite in WAL mode, blobs in the database or beside it.
 //!
-//! One thread writes (`writer`), any number read (`readers`); the rest is tables: `programs`, `tasks`, `queue`,
-//! `volumes`, `blobs`, `provers`. The directory holds `lock`, `coprocessor.db` with SQLite's two files beside it, and
-//! `blobs/` with what is too large for a row, by digest. Only the owner can read any of it; prover nodes' secrets are
-//! in the database in the clear.
+//! One thread writes (`writer`), any number read (`readers`); the rest is tables: `programs`, `tasks`, `admission`,
+//! `queue`, `steps`, `volumes`, `blobs`, `provers`, `accounts`, `webhooks`, `upkeep`. The directory holds `lock`,
+//! `coprocessor.db` with SQLite's two files beside it, and `blobs/` with what is too large for a row, by digest. Only the
+//! owner can read any of it; secrets of prover nodes and webhooks are in the database in the clear, API keys only as hashes.
 
+mod accounts;
+mod admission;
 mod blobs;
 mod cursor;
 mod directory;
@@ -15,12 +17,15 @@ mod queue;
 mod readers;
 mod row;
 mod schema;
+mod steps;
 mod store;
 mod tasks;
+mod upkeep;
 mod volumes;
+mod webhooks;
 mod writer;
 
-use crate::{Change, StoreError};
+use crate::{Change, StoreError, task::fairness::Turns};
 use blobs::Blobs;
 use coprocessor_types::InstanceId;
 use directory::Directory;
@@ -30,7 +35,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::{
     fs::File,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::sync::broadcast;
@@ -76,8 +81,11 @@ pub struct EmbeddedStore {
     readers: Arc<Readers>,
     writer: Writer,
     changes: broadcast::Sender<Change>,
+    /// Whose turn it is in each stage, in the order of [`crate::Stage`]. Only the writer's thread looks.
+    turns: Arc<[Mutex<Turns>; 3]>,
+    max_database_size: Option<u64>,
     // The last field, as the lock must be given back last.
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl EmbeddedStore {
@@ -101,8 +109,8 @@ impl EmbeddedStore {
         let log = Log { path: directory.log(), sync: Box::new(move || log.sync_data()), delay: config.sync_delay };
         let writer = Writer::start(db, log, changes.clone())?;
         let readers = Arc::new(Readers::new(&directory.database(), config.idle_readers));
-        let blobs = Blobs::open(&directory.blobs(), readers.clone(), config.inline_blob_limit)?;
-        sweep(&directory)?;
+        let blobs = Blobs::new(&directory.blobs(), readers.clone(), config.inline_blob_limit);
+        sweep(&directory, readers.clone())?;
         tracing::info!(
             directory = %directory.root().display(),
             %instance,
@@ -110,7 +118,8 @@ impl EmbeddedStore {
             elapsed_ms = started.elapsed().as_millis() as u64,
             "store opened"
         );
-        Ok(Self { instance, blobs, readers, writer, changes, _directory: directory })
+        let (turns, max_database_size) = (Arc::default(), config.max_database_size);
+        Ok(Self { instance, blobs, readers, writer, changes, turns, max_database_size, directory })
     }
 
     /// Finishes what was begun, syncs, and closes the database; every later call fails with [`StoreError::Closed`].
@@ -153,15 +162,17 @@ fn instance(db: &Connection) -> Result<InstanceId, Fault> {
     Ok(db.query_row("SELECT id FROM instance", [], |row| row.get(0)).map(InstanceId)?)
 }
 
-/// Removes unfinished blob files, beside everything else: there may be very many directories' entries to read.
-fn sweep(directory: &Directory) -> Result<(), StoreError> {
+/// Removes blob files that are no row's, beside everything else: there may be very many directories' entries to read.
+fn sweep(directory: &Directory, readers: Arc<Readers>) -> Result<(), StoreError> {
     let blobs = directory.blobs();
     let started = directory.opened_at()?;
-    let body = move || match blobs::sweep(&blobs, started) {
+    let body = move || match blobs::sweep(&blobs, &readers, started) {
         Ok(0) => {}
-        Ok(removed) => tracing::info!(removed, "unfinished blob files removed"),
+        Ok(removed) => tracing::info!(removed, "blob files that belong to nothing removed"),
+        // The next start goes on.
+        Err(StoreError::Closed) => {}
         Err(error) => {
-            tracing::warn!(%error, directory = %blobs.display(), "unfinished blob files could not be removed");
+            tracing::warn!(%error, directory = %blobs.display(), "blob files that belong to nothing could not be removed");
         }
     };
     let spawned = std::thread::Builder::new().name("store-sweep".to_owned()).spawn(body);

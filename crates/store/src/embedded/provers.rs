@@ -16,6 +16,7 @@ pub(super) fn list(db: &Connection) -> Result<Vec<ProverRecord>, Fault> {
             Ok(ProverRecord {
                 address: row.get("address")?,
                 owner: owner(row)?,
+                shared: row.get("shared")?,
                 secret: row.get::<_, Option<String>>("secret")?.map(SecretString::from),
                 added_at: to_time(row.get("added_at")?)?,
             })
@@ -26,13 +27,14 @@ pub(super) fn list(db: &Connection) -> Result<Vec<ProverRecord>, Fault> {
 pub(super) fn add(db: &Connection, prover: &ProverRecord) -> Result<bool, Fault> {
     let added = db
         .prepare_cached(
-            "INSERT INTO provers (owner, address, secret, added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            "INSERT INTO provers (owner, address, secret, added_at, shared) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             prover.owner.as_str(),
             prover.address,
             prover.secret.as_ref().map(ExposeSecret::expose_secret),
             from_time(prover.added_at),
+            prover.shared,
         ])?;
     Ok(added > 0)
 }

@@ -1,50 +1,61 @@
-//! The queue: claims, leases, and the steps that end them. The rules are in [`transition`].
+//! The queue: who is given which task, and for how long. The rules are in [`transition`] and [`fairness`].
+//!
+//! [`fairness`]: crate::task::fairness
 
 use super::{
-    blobs::{self, StagedBlob},
     fault::Fault,
-    row::{from_bits, from_deadline, from_json, from_time, to_bits, to_json, to_task, to_time},
-    tasks::{self, append_event, parse_state, stage_number},
-    volumes,
+    row::{from_bits, from_deadline, from_time, to_bits, to_time},
+    tasks::{self, append_event, parse_state, select_tasks, stage_number},
 };
 use crate::{
-    Cancelled, Change, Claim, EventKind, Failure, Retried, Stage, StepOutcome, StoreError, Task, VolumeWrite,
-    task::transition::{self, Next, Standing},
+    Change, Claim, EventKind, Stage, StoreError, Task,
+    task::{
+        fairness::Turns,
+        transition::{self, Standing},
+    },
 };
-use coprocessor_types::{BlobDigest, ProgramId, TaskId};
+use coprocessor_types::{OwnerId, TaskId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 use std::time::Duration;
 
+/// What a claim is for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) stage: Stage,
+    pub(super) worker: String,
+    pub(super) lease: Duration,
+    pub(super) limit: usize,
+}
+
 pub(super) fn claim(
     db: &Connection,
-    stage: Stage,
-    worker: &str,
-    lease: Duration,
+    wanted: &Wanted,
+    turns: &mut Turns,
     now: Timestamp,
     changes: &mut Vec<Change>,
-) -> Result<Option<Claim>, Fault> {
+) -> Result<Vec<Claim>, Fault> {
     // Those whose time has come join the ready ones. Each does so once, so the index of the ready is all a claim reads.
     db.prepare_cached("UPDATE tasks SET ready_at = 0 WHERE stage = ?1 AND ready_at > 0 AND ready_at <= ?2")?
-        .execute(params![stage_number(stage), from_time(now)])?;
-    let expires_at = lease_end(now, lease);
-    let state = transition::claimed_state(stage);
-    let claimed: Option<[u8; 16]> = db
-        .prepare_cached(
-            "UPDATE tasks SET state = ?2, worker = ?3, ready_at = ?4, fence = fence + 1, not_before = NULL, \
-             updated_at = ?5 \
-             WHERE id = (SELECT id FROM tasks WHERE stage = ?1 AND ready_at = 0 ORDER BY id LIMIT 1) RETURNING id",
-        )?
-        .query_row(params![stage_number(stage), state.as_str(), worker, ready_at(expires_at), from_time(now)], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    let Some(id) = claimed.map(to_task) else { return Ok(None) };
-    let task = tasks::require(db, id)?;
-    let detail = json!({ "worker": worker, "stage": stage.as_str(), "fence": task.fence });
-    append_event(db, id, state, &EventKind { name: "claimed".to_owned(), detail }, now, changes)?;
-    Ok(Some(Claim { task, stage, expires_at }))
+        .execute(params![stage_number(wanted.stage), from_time(now)])?;
+    let mut claims = Vec::new();
+    while claims.len() < wanted.limit {
+        let open = wanted.limit - claims.len();
+        let Some((owner, left)) = turns.current() else {
+            let Some(owner) = next_owner(db, wanted.stage, turns.last())? else { break };
+            let weight = weight(db, &owner)?;
+            turns.begin(owner, weight);
+            continue;
+        };
+        let asked = left.min(open);
+        let ready = ready(db, wanted.stage, owner, asked)?;
+        turns.served(asked, ready.len());
+        for task in ready {
+            claims.push(take(db, task, wanted, now, changes)?);
+        }
+    }
+    Ok(claims)
 }
 
 pub(super) fn next_ready(db: &Connection, stage: Stage) -> Result<Option<Timestamp>, Fault> {
@@ -56,198 +67,142 @@ pub(super) fn next_ready(db: &Connection, stage: Stage) -> Result<Option<Timesta
 
 /// Gives back every lease. Only for who knows that nobody else is alive.
 pub(super) fn void_leases(db: &Connection) -> Result<usize, Fault> {
-    Ok(db.execute("UPDATE tasks SET worker = NULL, ready_at = 0 WHERE worker IS NOT NULL", [])?)
+    let mut voided = 0;
+    for stage in Stage::ALL {
+        voided += db
+            .prepare_cached(
+                "UPDATE tasks SET worker = NULL, ready_at = 0 WHERE stage = ?1 AND ready_at > 0 AND worker IS NOT NULL",
+            )?
+            .execute([stage_number(stage)])?;
+        // Leases that ran out and were seen to.
+        voided += db
+            .prepare_cached("UPDATE tasks SET worker = NULL WHERE stage = ?1 AND ready_at = 0 AND worker IS NOT NULL")?
+            .execute([stage_number(stage)])?;
+    }
+    Ok(voided)
 }
 
+/// Prolongs leases; those that are over.
 pub(super) fn heartbeat(
     db: &Connection,
-    task: TaskId,
-    fence: u64,
+    claims: &[(TaskId, u64)],
     lease: Duration,
     now: Timestamp,
-) -> Result<(), Fault> {
-    transition::check_claim(&find(db, task)?.standing, fence)?;
-    db.prepare_cached("UPDATE tasks SET ready_at = ?2 WHERE id = ?1")?
-        .execute(params![task.0.as_bytes(), ready_at(lease_end(now, lease))])?;
-    Ok(())
+) -> Result<Vec<(TaskId, u64)>, Fault> {
+    let mut prolong =
+        db.prepare_cached("UPDATE tasks SET ready_at = ?3 WHERE id = ?1 AND fence = ?2 AND worker IS NOT NULL")?;
+    let until = ready_at(lease_end(now, lease));
+    let mut over = Vec::new();
+    for &(task, fence) in claims {
+        if prolong.execute(params![task.0.as_bytes(), from_bits(fence), until])? == 0 {
+            over.push((task, fence));
+        }
+    }
+    Ok(over)
 }
 
+/// Appends an event to a claimed task, which goes to `node` from now on, if one is named.
 pub(super) fn progress(
     db: &Connection,
-    task: TaskId,
-    fence: u64,
+    (task, fence): (TaskId, u64),
+    node: Option<&str>,
     event: &EventKind,
     now: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<(), Fault> {
-    let standing = find(db, task)?.standing;
+    let (standing, owner) = standing(db, task)?;
     transition::check_claim(&standing, fence)?;
-    append_event(db, task, standing.state, event, now, changes)
+    if let Some(node) = node {
+        db.prepare_cached("UPDATE tasks SET node = ?2 WHERE id = ?1")?.execute(params![task.0.as_bytes(), node])?;
+    }
+    append_event(db, (task, &owner), standing.state, event, now, changes)
 }
 
 /// Whether a step may still be written, to find out before anything large is.
 pub(super) fn check_claim(db: &Connection, task: TaskId, fence: u64) -> Result<(), Fault> {
-    Ok(transition::check_claim(&find(db, task)?.standing, fence)?)
+    Ok(transition::check_claim(&standing(db, task)?.0, fence)?)
 }
 
-/// `blob` is that of the outcome, if it has one.
-pub(super) fn finish_step(
-    db: &Connection,
-    task: TaskId,
-    fence: u64,
-    outcome: &StepOutcome,
-    blob: Option<&StagedBlob>,
-    now: Timestamp,
-    changes: &mut Vec<Change>,
-) -> Result<Task, Fault> {
-    let found = find(db, task)?;
-    let next = transition::finish(&found.standing, fence, outcome)?;
-    if let Some(blob) = blob {
-        blobs::insert(db, blob)?;
-    }
-    let digest = blob.map(|blob| blob.digest);
-    let key = task.0.as_bytes();
-    let event = match outcome {
-        StepOutcome::Executed { volume, event, .. } => {
-            apply_volume(db, found.program, volume)?;
-            set_blob(db, "UPDATE tasks SET witness = ?2 WHERE id = ?1", task, digest)?;
-            event
-        }
-        StepOutcome::Proved { output, event, .. } => {
-            set_blob(db, "UPDATE tasks SET proof = ?2 WHERE id = ?1", task, digest)?;
-            db.prepare_cached("UPDATE task_content SET output = ?2 WHERE task = ?1")?
-                .execute(params![key, output.as_ref()])?;
-            event
-        }
-        StepOutcome::Delivered { volume, result, event } => {
-            apply_volume(db, found.program, volume)?;
-            db.prepare_cached("UPDATE task_content SET result = ?2 WHERE task = ?1")?
-                .execute(params![key, from_json(result)?])?;
-            event
-        }
-        StepOutcome::Postponed { event, .. } => event,
-        StepOutcome::Failed { failure, event } => {
-            set_failure(db, task, Some(failure))?;
-            event
-        }
-    };
-    advance(db, task, next, now, changes)?;
-    append_event(db, task, next.state, event, now, changes)?;
-    tasks::require(db, task)
+/// A time as the column `ready_at` has it, where zero has another meaning.
+pub(super) fn ready_at(time: Timestamp) -> i64 {
+    from_deadline(time).max(1)
 }
 
-pub(super) fn cancel(
-    db: &Connection,
-    task: TaskId,
-    now: Timestamp,
-    changes: &mut Vec<Change>,
-) -> Result<Cancelled, Fault> {
-    let found = match find(db, task) {
-        Err(Fault::Store(StoreError::UnknownTask(_))) => return Ok(Cancelled::Unknown),
-        found => found?,
-    };
-    let Some(next) = transition::cancel(&found.standing) else {
-        return Ok(Cancelled::Finished(tasks::require(db, task)?));
-    };
-    advance(db, task, next, now, changes)?;
-    let event = EventKind { name: "cancelled".to_owned(), detail: json!({}) };
-    append_event(db, task, next.state, &event, now, changes)?;
-    Ok(Cancelled::Cancelled(tasks::require(db, task)?))
-}
-
-pub(super) fn retry(
-    db: &Connection,
-    task: TaskId,
-    now: Timestamp,
-    changes: &mut Vec<Change>,
-) -> Result<Retried, Fault> {
-    let found = match find(db, task) {
-        Err(Fault::Store(StoreError::UnknownTask(_))) => return Ok(Retried::Unknown),
-        found => found?,
-    };
-    let Some((stage, next)) = transition::retry(&found.standing, found.failure.as_ref()) else {
-        return Ok(Retried::Refused(tasks::require(db, task)?));
-    };
-    set_failure(db, task, None)?;
-    advance(db, task, next, now, changes)?;
-    let event = EventKind { name: "retried".to_owned(), detail: json!({ "stage": stage.as_str() }) };
-    append_event(db, task, next.state, &event, now, changes)?;
-    Ok(Retried::Retried(tasks::require(db, task)?))
-}
-
-/// What the rules and the writes need of a task, without its content.
-struct Found {
-    program: ProgramId,
-    failure: Option<Failure>,
-    standing: Standing,
-}
-
-fn find(db: &Connection, task: TaskId) -> Result<Found, Fault> {
+/// The next owner in turn that has something ready.
+fn next_owner(db: &Connection, stage: Stage, last: Option<&OwnerId>) -> Result<Option<OwnerId>, Fault> {
     let mut statement = db.prepare_cached(
-        "SELECT program, state, fence, attempts, worker IS NOT NULL AS claimed, \
-         (SELECT failure FROM task_content WHERE task = id) AS failure FROM tasks WHERE id = ?1",
+        "SELECT owner FROM tasks WHERE stage = ?1 AND ready_at = 0 AND owner > ?2 ORDER BY owner LIMIT 1",
     )?;
+    let mut after = |name: &str| -> Result<Option<OwnerId>, Fault> {
+        let mut rows = statement.query(params![stage_number(stage), name])?;
+        rows.next()?.map(super::row::owner).transpose()
+    };
+    match after(last.map_or("", OwnerId::as_str))? {
+        None if last.is_some() => after(""),
+        found => Ok(found),
+    }
+}
+
+fn weight(db: &Connection, owner: &OwnerId) -> Result<u32, Fault> {
+    let mut statement = db.prepare_cached("SELECT weight FROM owners WHERE owner = ?1")?;
+    Ok(statement.query_row([owner.as_str()], |row| row.get(0)).optional()?.unwrap_or(1))
+}
+
+fn ready(db: &Connection, stage: Stage, owner: &OwnerId, limit: usize) -> Result<Vec<Task>, Fault> {
+    let mut statement = db.prepare_cached(select_tasks!(
+        "WHERE stage = ?1 AND owner = ?2 AND ready_at = 0 ORDER BY priority DESC, id LIMIT ?3"
+    ))?;
+    let rows = statement.query_and_then(params![stage_number(stage), owner.as_str(), limit as i64], tasks::read)?;
+    rows.map(|found| found.map(|found| found.task)).collect()
+}
+
+fn take(
+    db: &Connection,
+    mut task: Task,
+    wanted: &Wanted,
+    now: Timestamp,
+    changes: &mut Vec<Change>,
+) -> Result<Claim, Fault> {
+    let expires_at = lease_end(now, wanted.lease);
+    task.state = transition::claimed_state(wanted.stage);
+    task.fence += 1;
+    task.not_before = None;
+    task.updated_at = now;
+    db.prepare_cached(
+        "UPDATE tasks SET state = ?2, worker = ?3, ready_at = ?4, fence = ?5, not_before = NULL, updated_at = ?6 \
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        task.id.0.as_bytes(),
+        task.state.as_str(),
+        wanted.worker,
+        ready_at(expires_at),
+        from_bits(task.fence),
+        from_time(now),
+    ])?;
+    let detail = json!({ "worker": wanted.worker, "stage": wanted.stage.as_str(), "fence": task.fence });
+    let event = EventKind { name: "claimed".to_owned(), detail };
+    append_event(db, (task.id, &task.owner), task.state, &event, now, changes)?;
+    Ok(Claim { task, stage: wanted.stage, expires_at })
+}
+
+/// What the rules need of a task, and its owner.
+fn standing(db: &Connection, task: TaskId) -> Result<(Standing, OwnerId), Fault> {
+    let mut statement =
+        db.prepare_cached("SELECT state, fence, attempts, worker IS NOT NULL, owner FROM tasks WHERE id = ?1")?;
     let mut rows = statement.query_and_then([task.0.as_bytes()], |row| {
-        let failure: Option<String> = row.get("failure")?;
-        Ok::<_, Fault>(Found {
-            program: ProgramId(row.get("program")?),
-            failure: failure.map(|text| to_json("a task's failure", &text)).transpose()?,
-            standing: Standing {
-                task,
-                state: parse_state(row)?,
-                fence: to_bits(row.get("fence")?),
-                attempts: row.get("attempts")?,
-                claimed: row.get("claimed")?,
-            },
-        })
+        let standing = Standing {
+            task,
+            state: parse_state(row, 0)?,
+            fence: to_bits(row.get(1)?),
+            attempts: row.get(2)?,
+            claimed: row.get(3)?,
+        };
+        Ok::<_, Fault>((standing, super::row::owner(row)?))
     })?;
     rows.next().unwrap_or_else(|| Err(StoreError::UnknownTask(task).into()))
 }
 
-/// Writes where a task goes, and tells those who may be waiting for it there.
-fn advance(db: &Connection, task: TaskId, next: Next, now: Timestamp, changes: &mut Vec<Change>) -> Result<(), Fault> {
-    let stage = next.state.stage();
-    let wait_until = next.not_before.filter(|&until| until > now);
-    db.prepare_cached(
-        "UPDATE tasks SET state = ?2, stage = ?3, ready_at = ?4, worker = NULL, fence = ?5, attempts = ?6, \
-         not_before = ?7, updated_at = ?8 WHERE id = ?1",
-    )?
-    .execute(params![
-        task.0.as_bytes(),
-        next.state.as_str(),
-        stage.map(stage_number),
-        stage.map(|_| wait_until.map_or(0, ready_at)),
-        from_bits(next.fence),
-        next.attempts,
-        next.not_before.map(from_deadline),
-        from_time(now),
-    ])?;
-    if let Some(stage) = stage.filter(|_| wait_until.is_none()) {
-        changes.push(Change::Work(stage));
-    }
-    Ok(())
-}
-
-fn apply_volume(db: &Connection, program: ProgramId, write: &VolumeWrite) -> Result<(), Fault> {
-    if write.is_empty() { Ok(()) } else { volumes::apply(db, program, write).map(drop) }
-}
-
-fn set_blob(db: &Connection, sql: &str, task: TaskId, digest: Option<BlobDigest>) -> Result<(), Fault> {
-    db.prepare_cached(sql)?.execute(params![task.0.as_bytes(), digest.as_ref().map(BlobDigest::as_bytes)])?;
-    Ok(())
-}
-
-fn set_failure(db: &Connection, task: TaskId, failure: Option<&Failure>) -> Result<(), Fault> {
-    db.prepare_cached("UPDATE task_content SET failure = ?2 WHERE task = ?1")?
-        .execute(params![task.0.as_bytes(), failure.map(from_json).transpose()?])?;
-    Ok(())
-}
-
 fn lease_end(now: Timestamp, lease: Duration) -> Timestamp {
     now.saturating_add(lease).unwrap_or(Timestamp::MAX)
-}
-
-/// A time as the column `ready_at` has it, where zero has another meaning.
-fn ready_at(time: Timestamp) -> i64 {
-    from_deadline(time).max(1)
 }

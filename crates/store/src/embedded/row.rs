@@ -4,7 +4,7 @@ use super::fault::Fault;
 use crate::StoreError;
 use coprocessor_types::{OwnerId, TaskId};
 use jiff::Timestamp;
-use rusqlite::Row;
+use rusqlite::{Row, RowIndex};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Display, str::FromStr};
 use uuid::Uuid;
@@ -12,6 +12,17 @@ use uuid::Uuid;
 /// The latest time that reads back: [`Timestamp::from_microsecond`] takes none of the last second's fractions.
 fn latest() -> i64 {
     Timestamp::MAX.as_second() * 1_000_000
+}
+
+/// Now, as exactly as it is kept: what is built from it is what will be read back.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    kept(now, from_time)
+}
+
+/// A time as it will be read back when it is written with `write`.
+pub(super) fn kept(time: Timestamp, write: impl Fn(Timestamp) -> i64) -> Timestamp {
+    Timestamp::from_microsecond(write(time)).unwrap_or(time)
 }
 
 /// A time, as microseconds. What is finer is dropped.
@@ -52,18 +63,37 @@ pub(super) fn to_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Re
     serde_json::from_str(text).map_err(|error| corrupt(what, error))
 }
 
+/// A column's text.
+pub(super) fn text<'r>(what: &'static str, row: &'r Row<'_>, column: impl RowIndex) -> Result<&'r str, Fault> {
+    row.get_ref(column)?.as_str().map_err(|error| corrupt(what, error))
+}
+
 /// A column with a name of an enum, or an owner.
-pub(super) fn parse<T>(what: &'static str, row: &Row<'_>, column: &str) -> Result<T, Fault>
+pub(super) fn parse<T>(what: &'static str, row: &Row<'_>, column: impl RowIndex) -> Result<T, Fault>
 where
     T: FromStr,
     T::Err: Display,
 {
-    let text = row.get_ref(column)?.as_str().map_err(|error| corrupt(what, error))?;
-    text.parse().map_err(|error| corrupt(what, error))
+    text(what, row, column)?.parse().map_err(|error| corrupt(what, error))
 }
 
 pub(super) fn owner(row: &Row<'_>) -> Result<OwnerId, Fault> {
     parse("an owner", row, "owner")
+}
+
+/// A column with JSON, if it has any.
+pub(super) fn json<T: DeserializeOwned>(
+    what: &'static str,
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> Result<Option<T>, Fault> {
+    let text = row.get_ref(column)?.as_str_or_null().map_err(|error| corrupt(what, error))?;
+    text.map(|text| to_json(what, text)).transpose()
+}
+
+/// A limit on a number of rows.
+pub(super) fn to_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 pub(super) fn corrupt(what: &'static str, reason: impl Display) -> Fault {

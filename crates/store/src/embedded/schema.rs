@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// Each brings the schema from the version that is its place in the list to the next one. Released ones never change.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_initial.sql"), include_str!("schema/0002_many_owners.sql")];
 
 /// Brings the database to the newest version.
 ///

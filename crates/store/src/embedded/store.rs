@@ -1,17 +1,19 @@
 //! [`Store`] as jobs for the writer and reads for the pool.
 
 use super::{
-    EmbeddedStore,
+    EmbeddedStore, admission,
     blobs::{self, StagedBlob},
     fault::Fault,
-    programs, provers, queue,
+    programs, provers,
+    queue::{self, Wanted},
     readers::off_thread,
-    tasks, volumes,
-    writer::Durability::{Committed, Synced},
+    row::now,
+    steps, tasks, volumes,
+    writer::Durability::{self, Committed, Synced},
 };
 use crate::{
-    Admission, Cancelled, Change, Claim, Cursor, DeleteProgram, Event, EventKind, InsertProgram, NewProgram, NewTask,
-    Page, Program, ProverRecord, Retried, Stage, StepOutcome, Store, StoreError, Task, TaskCounts, TaskFilter,
+    Admission, Backlog, Cancelled, Change, Claim, Cursor, DeleteProgram, Event, EventKind, InsertProgram, NewProgram,
+    NewTask, Page, Program, ProverRecord, Retried, Stage, StepOutcome, Store, StoreError, Task, TaskCounts, TaskFilter,
     VolumeSnapshot, VolumeWrite,
 };
 use async_trait::async_trait;
@@ -19,16 +21,25 @@ use bytes::Bytes;
 use coprocessor_types::{BlobDigest, InstanceId, OwnerId, ProgramId, TaskId};
 use jiff::Timestamp;
 use rusqlite::Connection;
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 use tokio::sync::broadcast;
 
 impl EmbeddedStore {
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let readers = self.readers.clone();
         off_thread(move || Ok(read(&*readers.take()?)?)).await
+    }
+
+    /// Runs `work` in the writer's next transaction.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.write(durability, work).await
     }
 
     /// The outcome's blob, if it has one, ready for its row. A large one of a stale step is not even written.
@@ -63,61 +74,69 @@ impl Store for EmbeddedStore {
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.writer.write(Synced, |_, _| Ok(())).await
+        self.write(Synced, |_, _| Ok(())).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {
         let probe = |db: &Connection, _: &mut _| Ok(db.execute("UPDATE instance SET probes = probes + 1", [])?);
-        self.writer.write(Synced, probe).await?;
+        self.write(Synced, probe).await?;
         self.read(|db| Ok(db.query_row("SELECT probes FROM instance", [], |row| row.get::<_, i64>(0))?)).await.map(drop)
     }
 
     async fn put_blob(&self, content: Bytes) -> Result<BlobDigest, StoreError> {
         let digest = self.blobs.digest(&content).await?;
-        if self.blobs.has(digest).await? {
-            // Whoever put it may still be waiting for it to be durable.
-            self.flush().await?;
+        // A large one's file is not written again for nothing. Between the look and the renewal it may be collected.
+        if self.blobs.is_large(content.len())
+            && self.blobs.has(digest).await?
+            && self.write(Synced, move |db, _| blobs::renew(db, digest, now())).await?
+        {
             return Ok(digest);
         }
         let blob = self.blobs.stage(content).await?;
-        self.writer.write(Synced, move |db, _| blobs::insert(db, &blob)).await?;
-        Ok(digest)
+        let staged = blob.clone();
+        let put = self.write(Synced, move |db, _| blobs::insert(db, &staged, 0, now())).await;
+        put.inspect_err(|_| blob.lost()).map(|()| digest)
     }
 
     async fn blob(&self, digest: BlobDigest) -> Result<Bytes, StoreError> {
         self.blobs.read(digest).await
     }
 
-    async fn insert_program(&self, program: NewProgram) -> Result<InsertProgram, StoreError> {
-        self.writer.write(Synced, move |db, _| programs::insert(db, &program, Timestamp::now())).await
+    async fn insert_program(&self, program: NewProgram, quota: u64) -> Result<InsertProgram, StoreError> {
+        self.write(Synced, move |db, _| programs::insert(db, &program, quota, now())).await
     }
 
     async fn program(&self, id: ProgramId) -> Result<Option<Program>, StoreError> {
         self.read(move |db| programs::find(db, id)).await
     }
 
-    async fn programs(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Program>, StoreError> {
-        self.read(move |db| programs::list(db, after.as_ref(), limit)).await
+    async fn programs(
+        &self,
+        reader: Option<OwnerId>,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Program>, StoreError> {
+        self.read(move |db| programs::list(db, reader.as_ref(), after.as_ref(), limit)).await
     }
 
     async fn set_controller(&self, id: ProgramId, controller: BlobDigest) -> Result<Option<Program>, StoreError> {
-        self.writer.write(Synced, move |db, _| programs::set_controller(db, id, controller, Timestamp::now())).await
+        self.write(Synced, move |db, _| programs::set_controller(db, id, controller, now())).await
     }
 
     async fn set_verifying_key(&self, id: ProgramId, key: BlobDigest) -> Result<Option<Program>, StoreError> {
-        self.writer.write(Synced, move |db, _| programs::set_verifying_key(db, id, key)).await
+        self.write(Synced, move |db, _| programs::set_verifying_key(db, id, key)).await
     }
 
     async fn delete_program(&self, id: ProgramId) -> Result<DeleteProgram, StoreError> {
-        self.writer.write(Synced, move |db, _| programs::delete(db, id)).await
+        self.write(Synced, move |db, _| programs::delete(db, id)).await
     }
 
-    async fn admit(&self, task: NewTask) -> Result<Admission, StoreError> {
-        self.writer.write(Synced, move |db, changes| tasks::admit(db, &task, Timestamp::now(), changes)).await
+    async fn admit(&self, task: NewTask, backlog: Backlog) -> Result<Admission, StoreError> {
+        self.write(Synced, move |db, changes| admission::admit(db, task, backlog, now(), changes)).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        self.read(move |db| tasks::find(db, id)).await
+        self.read(move |db| Ok(tasks::find(db, id)?.map(|found| found.task))).await
     }
 
     async fn tasks(&self, filter: TaskFilter, after: Option<Cursor>, limit: usize) -> Result<Page<Task>, StoreError> {
@@ -128,45 +147,80 @@ impl Store for EmbeddedStore {
         self.read(move |db| tasks::events(db, task, after, limit)).await
     }
 
+    async fn owner_events(&self, owner: Option<OwnerId>, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(move |db| tasks::owner_events(db, owner.as_ref(), after, limit)).await
+    }
+
+    async fn last_event(&self) -> Result<u64, StoreError> {
+        self.read(tasks::last_event).await
+    }
+
     async fn task_counts(&self) -> Result<TaskCounts, StoreError> {
         self.read(tasks::counts).await
     }
 
-    async fn claim(&self, stage: Stage, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
-        let worker = worker.to_owned();
-        let claim =
-            move |db: &Connection, changes: &mut _| queue::claim(db, stage, &worker, lease, Timestamp::now(), changes);
-        self.writer.write(Committed, claim).await
+    async fn claim(&self, stage: Stage, worker: &str, lease: Duration, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        let (turns, wanted) = (self.turns.clone(), Wanted { stage, worker: worker.to_owned(), lease, limit });
+        let claim = move |db: &Connection, changes: &mut Vec<Change>| {
+            // A turn that a failed transaction leaves as it was given is only a turn.
+            let mut turns = turns[stage as usize].lock().unwrap_or_else(PoisonError::into_inner);
+            queue::claim(db, &wanted, &mut turns, now(), changes)
+        };
+        self.write(Committed, claim).await
     }
 
     async fn next_ready(&self, stage: Stage) -> Result<Option<Timestamp>, StoreError> {
         self.read(move |db| queue::next_ready(db, stage)).await
     }
 
-    async fn heartbeat(&self, task: TaskId, fence: u64, lease: Duration) -> Result<(), StoreError> {
-        self.writer.write(Committed, move |db, _| queue::heartbeat(db, task, fence, lease, Timestamp::now())).await
+    async fn heartbeat(&self, claims: &[(TaskId, u64)], lease: Duration) -> Result<Vec<(TaskId, u64)>, StoreError> {
+        let claims = claims.to_vec();
+        self.writer.write_first(move |db, _| queue::heartbeat(db, &claims, lease, now())).await
+    }
+
+    async fn assign(&self, task: TaskId, fence: u64, node: &str, event: EventKind) -> Result<(), StoreError> {
+        let node = node.to_owned();
+        let assign = move |db: &Connection, changes: &mut Vec<Change>| {
+            queue::progress(db, (task, fence), Some(&node), &event, now(), changes)
+        };
+        self.write(Synced, assign).await
     }
 
     async fn progress(&self, task: TaskId, fence: u64, event: EventKind) -> Result<(), StoreError> {
-        let progress =
-            move |db: &Connection, changes: &mut _| queue::progress(db, task, fence, &event, Timestamp::now(), changes);
-        self.writer.write(Committed, progress).await
+        let progress = move |db: &Connection, changes: &mut Vec<Change>| {
+            queue::progress(db, (task, fence), None, &event, now(), changes)
+        };
+        self.write(Committed, progress).await
     }
 
     async fn finish_step(&self, task: TaskId, fence: u64, outcome: StepOutcome) -> Result<Task, StoreError> {
         let blob = self.stage_blob(task, fence, &outcome).await?;
-        let finish = move |db: &Connection, changes: &mut _| {
-            queue::finish_step(db, task, fence, &outcome, blob.as_ref(), Timestamp::now(), changes)
+        let staged = blob.clone();
+        let finish = move |db: &Connection, changes: &mut Vec<Change>| {
+            steps::finish(db, (task, fence), outcome, staged.as_ref(), now(), changes)
         };
-        self.writer.write(Committed, finish).await
+        let finished = self.write(Committed, finish).await;
+        finished.inspect_err(|_| blob.iter().for_each(StagedBlob::lost))
     }
 
     async fn cancel(&self, task: TaskId) -> Result<Cancelled, StoreError> {
-        self.writer.write(Synced, move |db, changes| queue::cancel(db, task, Timestamp::now(), changes)).await
+        self.write(Synced, move |db, changes| steps::cancel(db, task, now(), changes)).await
     }
 
-    async fn retry(&self, task: TaskId) -> Result<Retried, StoreError> {
-        self.writer.write(Synced, move |db, changes| queue::retry(db, task, Timestamp::now(), changes)).await
+    async fn retry(&self, task: TaskId, deadline: Option<Timestamp>) -> Result<Retried, StoreError> {
+        self.write(Synced, move |db, changes| steps::retry(db, task, deadline, now(), changes)).await
+    }
+
+    async fn expire(&self, due: Timestamp, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        // Asked for every second, and mostly for nothing: then no transaction is made.
+        if self.read(move |db| Ok(steps::overdue(db, due, 1)?.is_empty())).await? {
+            return Ok(Vec::new());
+        }
+        self.write(Synced, move |db, changes| steps::expire(db, due, limit, now(), changes)).await
+    }
+
+    async fn next_deadline(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(steps::next_deadline).await
     }
 
     fn volume_snapshot(&self, program: ProgramId) -> Result<Box<dyn VolumeSnapshot>, StoreError> {
@@ -174,7 +228,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn write_volume(&self, program: ProgramId, write: VolumeWrite) -> Result<u64, StoreError> {
-        self.writer.write(Synced, move |db, _| volumes::apply(db, program, &write)).await
+        self.write(Synced, move |db, _| volumes::apply(db, program, &write)).await
     }
 
     async fn provers(&self) -> Result<Vec<ProverRecord>, StoreError> {
@@ -182,11 +236,21 @@ impl Store for EmbeddedStore {
     }
 
     async fn add_prover(&self, prover: ProverRecord) -> Result<bool, StoreError> {
-        self.writer.write(Synced, move |db, _| provers::add(db, &prover)).await
+        let add = move |db: &Connection, changes: &mut Vec<Change>| {
+            let added = provers::add(db, &prover)?;
+            changes.extend(added.then_some(Change::Provers));
+            Ok(added)
+        };
+        self.write(Synced, add).await
     }
 
     async fn remove_prover(&self, owner: &OwnerId, address: &str) -> Result<bool, StoreError> {
         let (owner, address) = (owner.clone(), address.to_owned());
-        self.writer.write(Synced, move |db, _| provers::remove(db, &owner, &address)).await
+        let remove = move |db: &Connection, changes: &mut Vec<Change>| {
+            let removed = provers::remove(db, &owner, &address)?;
+            changes.extend(removed.then_some(Change::Provers));
+            Ok(removed)
+        };
+        self.write(Synced, remove).await
     }
 }

@@ -1,51 +1,51 @@
-//! Tasks and their events: admitting and reading them.
+//! Tasks and their events: reading them, and appending events.
 
 use super::{
-    blobs, cursor,
+    cursor,
     fault::Fault,
-    row::{corrupt, from_json, from_time, owner, parse, to_bits, to_json, to_task, to_time},
+    row::{corrupt, from_json, from_time, json, parse, text, to_bits, to_limit, to_task, to_time},
 };
 use crate::{
-    Admission, Change, Cursor, Event, EventKind, Idempotency, NewTask, Page, Stage, StoreError, Task, TaskCounts,
-    TaskFilter, TaskState,
+    Change, Cursor, Event, EventKind, Page, Stage, StoreError, Task, TaskCounts, TaskFilter, TaskState,
+    task::transition::Standing,
 };
 use bytes::Bytes;
-use coprocessor_types::{BlobDigest, ProgramId, Root, TaskId};
+use coprocessor_types::{BlobDigest, OwnerId, ProgramId, Root, TaskId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
-use serde_json::json;
 
-pub(super) fn admit(
-    db: &Connection,
-    new: &NewTask,
-    now: Timestamp,
-    changes: &mut Vec<Change>,
-) -> Result<Admission, Fault> {
-    let known = db.prepare_cached("SELECT 1 FROM programs WHERE id = ?1")?.exists([new.program.as_bytes()])?;
-    if !known {
-        return Err(StoreError::UnknownProgram(new.program).into());
-    }
-    if let Some(idempotency) = &new.idempotency
-        && let Some(admission) = admitted_before(db, new, idempotency)?
-    {
-        return Ok(admission);
-    }
-    blobs::require(db, new.controller)?;
-    blobs::require(db, new.circuit)?;
-    insert(db, new, now)?;
-    let event = EventKind { name: "admitted".to_owned(), detail: json!({}) };
-    append_event(db, new.id, TaskState::Queued, &event, now, changes)?;
-    changes.push(Change::Work(Stage::Execute));
-    Ok(Admission::Admitted(require(db, new.id)?))
+/// Whole tasks, to be read by [`read`]; a condition on `tasks` follows.
+macro_rules! select_tasks {
+    ($rest:expr) => {
+        concat!(
+            "SELECT id, program, owner, controller, circuit, kind, root, state, fence, attempts, priority, deadline, \
+             node, created_at, updated_at, not_before, witness, proof, args, payload, output, result, failure, \
+             worker IS NOT NULL FROM tasks JOIN task_content ON task_content.task = tasks.id ",
+            $rest
+        )
+    };
+}
+pub(super) use select_tasks;
+
+/// A task, and whether somebody holds it.
+pub(super) struct Found {
+    pub(super) task: Task,
+    pub(super) claimed: bool,
 }
 
-pub(super) fn find(db: &Connection, id: TaskId) -> Result<Option<Task>, Fault> {
-    let mut statement =
-        db.prepare_cached("SELECT * FROM tasks JOIN task_content ON task_content.task = tasks.id WHERE id = ?1")?;
+impl Found {
+    pub(super) fn standing(&self) -> Standing {
+        let task = &self.task;
+        Standing { task: task.id, state: task.state, fence: task.fence, attempts: task.attempts, claimed: self.claimed }
+    }
+}
+
+pub(super) fn find(db: &Connection, id: TaskId) -> Result<Option<Found>, Fault> {
+    let mut statement = db.prepare_cached(select_tasks!("WHERE id = ?1"))?;
     statement.query_and_then([id.0.as_bytes()], read)?.next().transpose()
 }
 
-pub(super) fn require(db: &Connection, id: TaskId) -> Result<Task, Fault> {
+pub(super) fn require(db: &Connection, id: TaskId) -> Result<Found, Fault> {
     find(db, id)?.ok_or_else(|| StoreError::UnknownTask(id).into())
 }
 
@@ -81,11 +81,9 @@ pub(super) fn list(
     let rows = cursor::rows_for(limit);
     values.push(&rows);
     let wanted = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT * FROM tasks JOIN task_content ON task_content.task = tasks.id {wanted} ORDER BY id DESC LIMIT ?"
-    ))?;
-    let tasks = statement.query_and_then(values.as_slice(), read)?.collect::<Result<_, _>>()?;
-    Ok(cursor::page(tasks, limit, |task: &Task| cursor::after_task(task.id)))
+    let mut statement = db.prepare_cached(&format!("{} {wanted} ORDER BY id DESC LIMIT ?", select_tasks!("")))?;
+    let found = statement.query_and_then(values.as_slice(), read)?.map(|found| found.map(|found| found.task));
+    Ok(cursor::page(found.collect::<Result<_, _>>()?, limit, |task: &Task| cursor::after_task(task.id)))
 }
 
 pub(super) fn counts(db: &Connection) -> Result<TaskCounts, Fault> {
@@ -97,81 +95,69 @@ pub(super) fn counts(db: &Connection) -> Result<TaskCounts, Fault> {
     TaskState::ALL.into_iter().map(&mut count).collect::<Result<_, Fault>>().map(TaskCounts)
 }
 
+/// A task's events.
 pub(super) fn events(db: &Connection, task: TaskId, after: u64, limit: usize) -> Result<Vec<Event>, Fault> {
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = db.prepare_cached("SELECT * FROM events WHERE task = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")?;
-    statement.query_and_then(params![task.0.as_bytes(), after, limit], read_event)?.collect()
+    let mut statement = db.prepare_cached(
+        "SELECT seq, task, at, state, name, detail FROM events WHERE task = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    statement.query_and_then(params![task.0.as_bytes(), after_event(after), to_limit(limit)], read_event)?.collect()
+}
+
+/// Everybody's events, or an owner's. One connection writes, so what has a lower number was committed before.
+pub(super) fn owner_events(
+    db: &Connection,
+    owner: Option<&OwnerId>,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Event>, Fault> {
+    let (after, limit) = (after_event(after), to_limit(limit));
+    match owner {
+        None => {
+            let mut statement = db.prepare_cached(
+                "SELECT seq, task, at, state, name, detail FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            statement.query_and_then(params![after, limit], read_event)?.collect()
+        }
+        Some(owner) => {
+            let mut statement = db.prepare_cached(
+                "SELECT seq, task, at, state, name, detail FROM events WHERE owner = ?1 AND seq > ?2 \
+                 ORDER BY seq LIMIT ?3",
+            )?;
+            statement.query_and_then(params![owner.as_str(), after, limit], read_event)?.collect()
+        }
+    }
+}
+
+pub(super) fn last_event(db: &Connection) -> Result<u64, Fault> {
+    let last: Option<i64> = db.prepare_cached("SELECT max(seq) FROM events")?.query_row([], |row| row.get(0))?;
+    Ok(to_bits(last.unwrap_or(0)))
 }
 
 pub(super) fn append_event(
     db: &Connection,
-    task: TaskId,
+    (task, owner): (TaskId, &OwnerId),
     state: TaskState,
     event: &EventKind,
     now: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<(), Fault> {
-    db.prepare_cached("INSERT INTO events (task, at, state, name, detail) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![task.0.as_bytes(), from_time(now), state.as_str(), event.name, from_json(&event.detail)?])?;
-    changes.push(Change::Event { task, seq: to_bits(db.last_insert_rowid()) });
+    let seq = db
+        .prepare_cached("INSERT INTO events (task, owner, at, state, name, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .insert(params![
+            task.0.as_bytes(),
+            owner.as_str(),
+            from_time(now),
+            state.as_str(),
+            event.name,
+            from_json(&event.detail)?
+        ])?;
+    changes.push(Change::Event { task, owner: owner.clone(), seq: to_bits(seq), state });
     Ok(())
 }
 
-pub(super) fn parse_state(row: &Row<'_>) -> Result<TaskState, Fault> {
-    let name = row.get_ref("state")?.as_str().map_err(|error| corrupt("a task's state", error))?;
+pub(super) fn parse_state(row: &Row<'_>, column: usize) -> Result<TaskState, Fault> {
+    let name = text("a task's state", row, column)?;
     TaskState::from_name(name).ok_or_else(|| corrupt("a task's state", name))
-}
-
-fn admitted_before(db: &Connection, new: &NewTask, idempotency: &Idempotency) -> Result<Option<Admission>, Fault> {
-    let before: Option<([u8; 32], [u8; 16])> = db
-        .prepare_cached("SELECT request, task FROM idempotency WHERE program = ?1 AND owner = ?2 AND key = ?3")?
-        .query_row(params![new.program.as_bytes(), new.owner.as_str(), idempotency.key], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let Some((request, task)) = before else { return Ok(None) };
-    let task = to_task(task);
-    if request == idempotency.request.0 {
-        Ok(Some(Admission::Repeated(require(db, task)?)))
-    } else {
-        Ok(Some(Admission::KeyReused(task)))
-    }
-}
-
-fn insert(db: &Connection, new: &NewTask, now: Timestamp) -> Result<(), Fault> {
-    db.prepare_cached(
-        "INSERT INTO tasks (id, program, owner, controller, circuit, kind, root, state, stage, ready_at, fence, \
-         attempts, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, 0, ?10, ?10)",
-    )?
-    .execute(params![
-        new.id.0.as_bytes(),
-        new.program.as_bytes(),
-        new.owner.as_str(),
-        new.controller.as_bytes(),
-        new.circuit.as_bytes(),
-        new.kind.as_str(),
-        new.root.as_bytes(),
-        TaskState::Queued.as_str(),
-        stage_number(Stage::Execute),
-        from_time(now),
-    ])?;
-    db.prepare_cached("INSERT INTO task_content (task, args, payload) VALUES (?1, ?2, ?3)")?.execute(params![
-        new.id.0.as_bytes(),
-        from_json(&new.args)?,
-        from_json(&new.payload)?
-    ])?;
-    if let Some(idempotency) = &new.idempotency {
-        db.prepare_cached("INSERT INTO idempotency (program, owner, key, request, task) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![
-                new.program.as_bytes(),
-                new.owner.as_str(),
-                idempotency.key,
-                idempotency.request.as_bytes(),
-                new.id.0.as_bytes(),
-            ])?;
-    }
-    Ok(())
 }
 
 /// A stage as the column `stage` has it.
@@ -183,48 +169,48 @@ pub(super) const fn stage_number(stage: Stage) -> i64 {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<Task, Fault> {
-    let json = |what, column| {
-        let text: Option<String> = row.get(column)?;
-        text.map(|text| to_json(what, &text)).transpose()
+/// A row of [`select_tasks`]: columns by number, as this is read most and looking names up shows.
+pub(super) fn read(row: &Row<'_>) -> Result<Found, Fault> {
+    let time = |column: usize| row.get::<_, Option<i64>>(column)?.map(to_time).transpose();
+    let digest = |column: usize| Ok::<_, Fault>(row.get::<_, Option<_>>(column)?.map(BlobDigest));
+    let task = Task {
+        id: to_task(row.get(0)?),
+        program: ProgramId(row.get(1)?),
+        owner: parse("an owner", row, 2)?,
+        controller: BlobDigest(row.get(3)?),
+        circuit: BlobDigest(row.get(4)?),
+        kind: parse("a proof kind", row, 5)?,
+        root: Root(row.get(6)?),
+        state: parse_state(row, 7)?,
+        fence: to_bits(row.get(8)?),
+        attempts: row.get(9)?,
+        priority: row.get(10)?,
+        deadline: time(11)?,
+        node: row.get(12)?,
+        created_at: to_time(row.get(13)?)?,
+        updated_at: to_time(row.get(14)?)?,
+        not_before: time(15)?,
+        witness: digest(16)?,
+        proof: digest(17)?,
+        args: json("a task's arguments", row, 18)?.unwrap_or_default(),
+        payload: json("a task's payload", row, 19)?.unwrap_or_default(),
+        output: row.get::<_, Option<Vec<u8>>>(20)?.map(Bytes::from),
+        result: json("a task's result", row, 21)?,
+        failure: json("a task's failure", row, 22)?,
     };
-    let failure: Option<String> = row.get("failure")?;
-    Ok(Task {
-        id: to_task(row.get("id")?),
-        program: ProgramId(row.get("program")?),
-        owner: owner(row)?,
-        controller: BlobDigest(row.get("controller")?),
-        circuit: BlobDigest(row.get("circuit")?),
-        kind: parse("a proof kind", row, "kind")?,
-        root: Root(row.get("root")?),
-        args: json("a task's arguments", "args")?.unwrap_or_default(),
-        payload: json("a task's payload", "payload")?.unwrap_or_default(),
-        state: parse_state(row)?,
-        fence: to_bits(row.get("fence")?),
-        attempts: row.get("attempts")?,
-        created_at: to_time(row.get("created_at")?)?,
-        updated_at: to_time(row.get("updated_at")?)?,
-        not_before: row.get::<_, Option<i64>>("not_before")?.map(to_time).transpose()?,
-        witness: row.get::<_, Option<_>>("witness")?.map(BlobDigest),
-        proof: row.get::<_, Option<_>>("proof")?.map(BlobDigest),
-        output: row.get::<_, Option<Vec<u8>>>("output")?.map(Bytes::from),
-        result: json("a task's result", "result")?,
-        failure: failure.map(|text| to_json("a task's failure", &text)).transpose()?,
-    })
+    Ok(Found { task, claimed: row.get(23)? })
 }
 
 fn read_event(row: &Row<'_>) -> Result<Event, Fault> {
     Ok(Event {
-        seq: to_bits(row.get("seq")?),
-        task: to_task(row.get("task")?),
-        at: to_time(row.get("at")?)?,
-        state: parse_state(row)?,
-        kind: EventKind {
-            name: row.get("name")?,
-            detail: to_json(
-                "an event's detail",
-                row.get_ref("detail")?.as_str().map_err(|error| corrupt("an event", error))?,
-            )?,
-        },
+        seq: to_bits(row.get(0)?),
+        task: to_task(row.get(1)?),
+        at: to_time(row.get(2)?)?,
+        state: parse_state(row, 3)?,
+        kind: EventKind { name: row.get(4)?, detail: json("an event's detail", row, 5)?.unwrap_or_default() },
     })
+}
+
+fn after_event(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
 }

@@ -9,10 +9,10 @@ use super::fault::{Fault, io_error};
 use crate::{Change, StoreError};
 use rusqlite::Connection;
 use std::{
-    io, mem,
+    fmt, io, mem,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc as threads,
     },
@@ -40,12 +40,21 @@ pub(super) enum Durability {
 }
 
 /// Hands jobs to the writer's thread.
-#[derive(Debug)]
 pub(super) struct Writer {
     /// `None` once closed.
     jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    /// Jobs that go before all others.
+    first: First,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+type First = Arc<Mutex<Vec<Box<dyn Job>>>>;
 
 /// How the log is made durable.
 pub(super) struct Log {
@@ -65,7 +74,8 @@ impl Writer {
         let (unsynced, to_sync) = threads::sync_channel(UNSYNCED_BATCHES);
         let failed = Arc::new(AtomicBool::new(false));
         let syncer = Syncer { log, failed: failed.clone(), synced: 0 };
-        let committer = Committer { db, changes, unsynced, failed, commits: 0 };
+        let first = First::default();
+        let committer = Committer { db, changes, unsynced, failed, commits: 0, first: first.clone() };
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| io_error(&path, error))
         };
@@ -73,7 +83,7 @@ impl Writer {
             spawn("store-writer", Box::new(move || committer.run(waiting)))?,
             spawn("store-sync", Box::new(move || syncer.run(&to_sync)))?,
         ];
-        Ok(Self { jobs: Mutex::new(Some(jobs)), threads: Mutex::new(threads) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), first, threads: Mutex::new(threads) })
     }
 
     /// Runs `work` in the next transaction. It is run, and committed, even when the caller goes away meanwhile.
@@ -86,6 +96,26 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job = Command { durability, step: Step::Waiting(work), reply };
         jobs.send(Box::new(job)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs `work` in the next transaction, before whatever waits already: for what is small and must not be late. Answered
+    /// after the commit.
+    pub(super) async fn write_first<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
+    {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let job = Command { durability: Durability::Committed, step: Step::Waiting(work), reply };
+        lock(&self.first).push(Box::new(job));
+        // Wakes the thread. Where no more jobs fit, it is awake.
+        let (reply, _) = oneshot::channel();
+        let nothing = |_: &Connection, _: &mut Vec<Change>| Ok(());
+        let _ =
+            jobs.try_send(Box::new(Command { durability: Durability::Committed, step: Step::Waiting(nothing), reply }));
+        drop(jobs);
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -178,22 +208,36 @@ struct Committer {
     failed: Arc<AtomicBool>,
     /// Number of transactions that changed something.
     commits: u64,
+    first: First,
 }
 
 impl Committer {
     fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
         let mut batch = Vec::with_capacity(BATCH);
         while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+            batch.splice(0..0, lock(&self.first).drain(..));
             let mut changes = Vec::new();
             if let Err(fault) = self.transact(&mut batch, &mut changes) {
                 changes.clear();
                 fail_all(&mut batch, &fault);
             }
             self.answer(mem::replace(&mut batch, Vec::with_capacity(BATCH)));
-            for change in changes {
-                // Nobody may be listening.
-                let _ = self.changes.send(change);
+            self.tell(changes);
+        }
+    }
+
+    /// Tells what has been committed. But for events, hearing it once a transaction is enough.
+    fn tell(&self, changes: Vec<Change>) {
+        let mut told = Vec::new();
+        for change in changes {
+            if !matches!(change, Change::Event { .. }) {
+                if told.contains(&change) {
+                    continue;
+                }
+                told.push(change.clone());
             }
+            // Nobody may be listening.
+            let _ = self.changes.send(change);
         }
     }
 
@@ -248,6 +292,18 @@ impl Committer {
                 job.answer();
             }
         }
+    }
+}
+
+fn lock(first: &First) -> MutexGuard<'_, Vec<Box<dyn Job>>> {
+    // Nothing that is done under the lock can leave the list half changed.
+    first.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        // After a panic, lest their callers wait for ever.
+        lock(&self.first).clear();
     }
 }
 

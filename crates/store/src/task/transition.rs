@@ -102,6 +102,24 @@ pub(crate) fn cancel(standing: &Standing) -> Option<Next> {
     })
 }
 
+/// What a deadline that has passed makes of a task, and why it failed; `None` when it has finished. The fence grows, so a running
+/// step finds its own stale.
+pub(crate) fn expire(standing: &Standing, deadline: Timestamp) -> Option<(Failure, Next)> {
+    let stage = standing.state.stage()?;
+    let failure = Failure {
+        stage,
+        code: DEADLINE_EXCEEDED.to_owned(),
+        message: format!("the task was still {} at its deadline, {deadline}", standing.state),
+        retryable: true,
+    };
+    let next =
+        Next { state: TaskState::Failed, fence: standing.fence + 1, attempts: standing.attempts, not_before: None };
+    Some((failure, next))
+}
+
+/// The code of a failure by deadline.
+pub(crate) const DEADLINE_EXCEEDED: &str = "deadline_exceeded";
+
 /// What a retry makes of a task, and the stage it is back at; `None` when it has not failed or retrying can't help.
 pub(crate) fn retry(standing: &Standing, failure: Option<&Failure>) -> Option<(Stage, Next)> {
     match (standing.state, failure) {
@@ -196,6 +214,20 @@ mod tests {
         for state in TaskState::ALL {
             match cancel(&held(state)) {
                 Some(next) => assert_eq!((next.state, next.fence), (TaskState::Cancelled, 4)),
+                None => assert!(state.is_finished()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_fails_the_stage_it_finds_and_can_be_retried() {
+        for state in TaskState::ALL {
+            match expire(&held(state), Timestamp::UNIX_EPOCH) {
+                Some((failure, next)) => {
+                    assert_eq!((next.state, next.fence), (TaskState::Failed, 4));
+                    assert_eq!((Some(failure.stage), failure.code.as_str()), (state.stage(), DEADLINE_EXCEEDED));
+                    assert!(retry(&Standing { claimed: false, ..held(TaskState::Failed) }, Some(&failure)).is_some());
+                }
                 None => assert!(state.is_finished()),
             }
         }
