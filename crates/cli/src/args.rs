@@ -2,10 +2,14 @@
 
 use crate::{commands, context::Context, error::CliError};
 use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Where the coprocessor is: --server, else COPROCESSOR_URL, else `server = \"…\"` in a coprocessor.toml here or in a folder
 above, else in $XDG_CONFIG_HOME/coprocessor/config.toml, else http://127.0.0.1:37281.
+
+A coprocessor that asks for keys gets the one in --key-file, else in COPROCESSOR_KEY; over https or to this machine alone,
+unless --insecure.
 
 PROGRAM is 64 hexadecimal digits or a name that one program only has; by default the one deployed last from this folder.
 
@@ -41,6 +45,12 @@ pub(crate) struct Global {
     /// Address of the coprocessor
     #[arg(long, global = true, value_name = "URL", env = "COPROCESSOR_URL", hide_env = true, help_heading = GLOBAL)]
     pub(crate) server: Option<String>,
+    /// File with the key, or - for standard input [default: the environment variable COPROCESSOR_KEY]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Send the key in clear text to another machine too
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(crate) insecure: bool,
     /// Print JSON and nothing else
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
@@ -64,6 +74,8 @@ pub(crate) enum Command {
     Call(commands::dry_run::Call),
     /// List, show, follow, cancel and retry tasks; fetch their proofs
     Tasks(commands::tasks::Tasks),
+    /// Follow all of an owner's tasks at once
+    Events(commands::events::Events),
     /// What a task's controller logged
     Logs(commands::logs::Logs),
     /// Read and write a program's files
@@ -78,6 +90,16 @@ pub(crate) enum Command {
     Programs(commands::programs::Programs),
     /// List, add and remove the coprocessor's prover nodes
     Provers(commands::provers::Provers),
+    /// List, add and remove webhooks; see what was sent, and have it sent again
+    Webhooks(commands::webhooks::Webhooks),
+    /// List, make and revoke keys
+    Keys(commands::keys::Keys),
+    /// Show and set owners' shares and quotas
+    Owners(commands::owners::Owners),
+    /// Who the coprocessor takes you for
+    Whoami(commands::whoami::Whoami),
+    /// How large the coprocessor's store is
+    Storage(commands::storage::Storage),
     /// How the coprocessor is
     Status(commands::status::Status),
 }
@@ -93,6 +115,7 @@ impl Command {
             Self::Execute(command) => command.run(context).await,
             Self::Call(command) => command.run(context).await,
             Self::Tasks(command) => command.run(context).await,
+            Self::Events(command) => command.run(context).await,
             Self::Logs(command) => command.run(context).await,
             Self::Files(command) => command.run(context).await,
             Self::Image(command) => command.run(context).await,
@@ -100,6 +123,11 @@ impl Command {
             Self::Vk(command) => command.run(context).await,
             Self::Programs(command) => command.run(context).await,
             Self::Provers(command) => command.run(context).await,
+            Self::Webhooks(command) => command.run(context).await,
+            Self::Keys(command) => command.run(context).await,
+            Self::Owners(command) => command.run(context).await,
+            Self::Whoami(command) => command.run(context).await,
+            Self::Storage(command) => command.run(context).await,
             Self::Status(command) => command.run(context).await,
         }
     }

@@ -1,8 +1,9 @@
 //! What a command works with: the output, the coprocessor, the program meant.
 
-use crate::{args::Global, config, error::CliError, output::Output};
+use crate::{args::Global, config, error::CliError, local, output::Output};
 use coprocessor_api::client::{Client, Page};
 use coprocessor_types::{ProgramId, TaskId};
+use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 
 /// What a command works with.
@@ -10,7 +11,12 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Context {
     pub(crate) out: Output,
     server: Option<String>,
+    key_file: Option<PathBuf>,
+    insecure: bool,
 }
+
+/// Where the key is, unless a file is named. A flag would show it to every process of the machine.
+const KEY_VARIABLE: &str = "COPROCESSOR_KEY";
 
 /// Which program is meant.
 #[derive(clap::Args, Debug, Clone)]
@@ -29,7 +35,7 @@ pub(crate) struct ProgramOption {
 
 impl Context {
     pub(crate) fn new(global: Global, out: Output) -> Self {
-        Self { out, server: global.server }
+        Self { out, server: global.server, key_file: global.key_file, insecure: global.insecure }
     }
 
     /// The coprocessor. Nothing is sent yet.
@@ -40,7 +46,20 @@ impl Context {
     /// The coprocessor that the settings nearest to `folder` name.
     pub(crate) fn client_near(&self, folder: &Path) -> Result<Client, CliError> {
         let url = config::server(self.server.as_deref(), folder, config::config_home().as_deref())?;
-        Ok(Client::new(&url)?)
+        let client = Client::new(&url)?;
+        Ok(match self.key()? {
+            Some(key) if self.insecure => client.with_key_in_clear(&key)?,
+            Some(key) => client.with_key(&key)?,
+            None => client,
+        })
+    }
+
+    fn key(&self) -> Result<Option<SecretString>, CliError> {
+        let key = match &self.key_file {
+            Some(path) => Some(local::read_secret(path)?),
+            None => std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty()),
+        };
+        Ok(key.map(SecretString::from))
     }
 
     /// The program that an id or a name means, or the one deployed last from this folder.

@@ -191,6 +191,9 @@ fn problem_hint(problem: &Problem) -> Option<&'static str> {
         "no_verifying_key" => "it is known after the program's first proof",
         "program_exists" => "to give it this controller: cargo coprocessor deploy --replace-controller",
         "idempotency_key_reused" => "leave --idempotency-key out, or choose another",
+        "unauthenticated" => "give a key: COPROCESSOR_KEY or --key-file; who runs the coprocessor makes them",
+        "forbidden" => "`cargo coprocessor whoami` shows what your key may do",
+        "storage_low" => "who runs the coprocessor has to free some; `cargo coprocessor storage` shows what it holds",
         "no_prover" => "`cargo coprocessor provers` shows the prover nodes and what they can do",
         "too_large" => "the coprocessor's flag --max-body-mib raises the limit",
         _ => return None,
@@ -219,6 +222,6 @@ mod tests {
             }
         }
         let known = Code::ALL.iter().filter(|code| problem_hint(&Problem::new(**code, "x")).is_some()).count();
-        assert_eq!(known, 9, "a hint is for a code that the service does not have");
+        assert_eq!(known, 12, "a hint is for a code that the service does not have");
     }
 }

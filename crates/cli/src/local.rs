@@ -17,6 +17,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(CliError::file(path, "read"))
 }
 
+/// Reads a secret from a file, or from standard input for `-`; without the end of its line.
+pub(crate) fn read_secret(path: &Path) -> Result<String, CliError> {
+    let text = String::from_utf8(read(path)?).map_err(|_| CliError::Content {
+        path: path.to_owned(),
+        expected: "secret",
+        reason: "it is not UTF-8".to_owned(),
+    })?;
+    Ok(text.trim().to_owned())
+}
+
 /// Writes a file, replacing what was there.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), CliError> {
     let mut file = Replacement::begin(path)?;

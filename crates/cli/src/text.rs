@@ -1,5 +1,6 @@
 //! Amounts, times and bytes as people read them; text from elsewhere made harmless.
 
+use jiff::{Span, SpanRelativeTo, Unit};
 use std::time::Duration;
 
 /// Bytes longer than this are shown in part.
@@ -15,6 +16,29 @@ pub(crate) fn duration(duration: Duration) -> String {
         1..120 => format!("{:.1} s", duration.as_secs_f64()),
         seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
+}
+
+/// A time as people write it: `90d`, `12h`, `1h30m`; days are 24 hours.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a time such as 90d, 12h or 1h30m".to_owned();
+    let span: Span = text.parse().map_err(|_| expected())?;
+    let seconds = span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())).map_err(|_| expected())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| expected())
+}
+
+/// A long time: `90 days`, `12 h`, `30 min`.
+pub(crate) fn span(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds > 0 && seconds.is_multiple_of(86_400) => count(seconds / 86_400, "day", "days"),
+        seconds if seconds > 0 && seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        seconds if seconds > 0 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+/// How to get the rest of a list, if there is more.
+pub(crate) fn more(next: Option<&str>) -> String {
+    next.map_or_else(String::new, |next| format!("\nmore: --cursor {next}"))
 }
 
 /// `17 B`, `1.5 KiB`, `10.0 GiB`.
@@ -116,6 +140,20 @@ mod tests {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(4_218_727), "4,218,727");
         assert_eq!(count(1, "byte", "bytes"), "1 byte");
+    }
+
+    #[test]
+    fn long_times_are_read_and_shown() {
+        for (text, seconds) in [("90d", 7_776_000), ("12h", 43_200), ("1h30m", 5400), ("2w", 1_209_600), ("45s", 45)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "90", "d", "-1d", "1 month", "soon"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+        assert_eq!(span(Duration::from_secs(86_400)), "1 day");
+        assert_eq!(span(Duration::from_secs(7_776_000)), "90 days");
+        assert_eq!(span(Duration::from_secs(5400)), "90 min");
+        assert_eq!(span(Duration::ZERO), "0 s");
     }
 
     #[test]

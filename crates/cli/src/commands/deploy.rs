@@ -38,6 +38,9 @@ pub(crate) struct Deploy {
     /// Size of the program's volume in MiB [default: the coprocessor's]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=2048))]
     volume_mib: Option<u64>,
+    /// Let others see it and ask for its proofs
+    #[arg(long)]
+    public: bool,
     /// Where the program is there with another controller, give it this one
     #[arg(long)]
     replace_controller: bool,
@@ -86,7 +89,7 @@ impl Deploy {
             backend: self.backend,
             nonce: self.nonce,
             volume_size: self.volume_mib.map(|mib| mib << 20),
-            public: false,
+            public: self.public,
         };
         let (program, outcome) = self.send(&client, deployment).await?;
         config::remember(&folder, client.base_url(), program_id(&program.id)?)?;

@@ -103,9 +103,5 @@ fn table(out: &Output, programs: &[ProgramView], next: Option<&str>) -> String {
         [program.id.clone(), name, program.backend.clone(), format!("{:.0}", program.created_at)]
     };
     let rows = programs.iter().map(row).collect();
-    let mut text = out.table(["program", "name", "backend", "created"], &[], rows);
-    if let Some(next) = next {
-        text += &format!("\nmore: --cursor {next}");
-    }
-    text
+    out.table(["program", "name", "backend", "created"], &[], rows) + &text::more(next)
 }

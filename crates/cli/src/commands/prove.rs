@@ -11,7 +11,7 @@ use coprocessor_api::{TaskRequest, TaskView, client::Client};
 use coprocessor_types::{ProofKind, Root, TaskId};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Prove {
@@ -32,6 +32,12 @@ pub(crate) struct Prove {
     /// Root to pin to, in hex [default: the current one]
     #[arg(long)]
     root: Option<Root>,
+    /// Its place among your tasks, -100 to 100: higher goes first
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i16).range(-100..=100))]
+    priority: i16,
+    /// Fails unless it has finished within this time, such as 30m [default: the coprocessor's]
+    #[arg(long, value_name = "TIME", value_parser = text::parse_duration)]
+    deadline: Option<Duration>,
     /// A repeated request with this key is the same task [default: a new one]
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -62,7 +68,8 @@ impl Prove {
             payload: self.store.map(|path| json!({"cmd": "store", "path": path})).or(self.payload).unwrap_or_default(),
             kind: self.kind.map(|kind| kind.to_string()),
             root: self.root.map(|root| root.to_string()),
-            ..TaskRequest::default()
+            priority: self.priority,
+            deadline_seconds: self.deadline.map(|deadline| deadline.as_secs()),
         };
         // A key of its own lets the request be sent again when the answer to it was lost.
         let key = self.idempotency_key.unwrap_or_else(|| TaskId::now().to_string());

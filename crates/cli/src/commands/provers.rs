@@ -26,6 +26,9 @@ enum ProversCommand {
         /// File with its shared secret, or - for standard input
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
+        /// It proves for everybody, not for your tasks alone; takes the scope admin
+        #[arg(long)]
+        shared: bool,
     },
     /// Remove a prover node that was added
     Rm {
@@ -42,9 +45,9 @@ impl Provers {
                 let list = client.provers().await?;
                 out.result(&list, || table(out, &list.items))
             }
-            ProversCommand::Add { address, secret_file } => {
+            ProversCommand::Add { address, secret_file, shared } => {
                 let secret = secret(secret_file.as_deref())?;
-                let prover = client.add_prover(&ProverRequest { address, secret, shared: false }).await?;
+                let prover = client.add_prover(&ProverRequest { address, secret, shared }).await?;
                 out.result(&prover, || format!("added {}: {}", text::printable(&prover.address), state(&prover)))
             }
             ProversCommand::Rm { address } => {
@@ -63,7 +66,8 @@ pub(crate) fn table(out: &Output, provers: &[ProverView]) -> String {
     let row = |prover: &ProverView| {
         let source = match prover.source {
             ProverSource::Configured => "configured",
-            ProverSource::Registered => "added",
+            ProverSource::Registered if prover.shared => "added",
+            ProverSource::Registered => "your own",
             ProverSource::InProcess => "in process",
         };
         let busy = format!("{} + {} waiting", prover.running, prover.waiting);
@@ -80,6 +84,13 @@ pub(crate) fn table(out: &Output, provers: &[ProverView]) -> String {
 }
 
 fn state(prover: &ProverView) -> String {
+    if let Some(until) = prover.set_aside_until {
+        let reason = prover.last_error.as_deref().map_or_else(String::new, text::printable);
+        return format!(
+            "set aside until {until:.0} after {}: {reason}",
+            text::count(prover.failures.into(), "failure", "failures")
+        );
+    }
     match (&prover.error, prover.reachable) {
         (_, true) => prover.version.as_deref().map_or_else(|| "reachable".to_owned(), text::printable),
         (Some(error), false) => format!("unreachable: {}", text::printable(error)),
@@ -88,13 +99,8 @@ fn state(prover: &ProverView) -> String {
 }
 
 fn secret(file: Option<&Path>) -> Result<Option<String>, CliError> {
-    let Some(path) = file else {
-        return Ok(std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty()));
-    };
-    let text = String::from_utf8(local::read(path)?).map_err(|_| CliError::Content {
-        path: path.to_owned(),
-        expected: "secret",
-        reason: "it is not UTF-8".to_owned(),
-    })?;
-    Ok(Some(text.trim().to_owned()))
+    match file {
+        Some(path) => local::read_secret(path).map(Some),
+        None => Ok(std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty())),
+    }
 }

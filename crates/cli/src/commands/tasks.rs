@@ -123,11 +123,7 @@ impl List {
                 [task.id.clone(), program, task.kind.clone(), state_of(task), format!("{:.0}", task.created_at)]
             };
             let rows = list.items.iter().map(row).collect();
-            let mut text = out.table(["task", "program", "kind", "state", "created"], &[], rows);
-            if let Some(next) = &list.next {
-                text += &format!("\nmore: --cursor {next}");
-            }
-            text
+            out.table(["task", "program", "kind", "state", "created"], &[], rows) + &text::more(list.next.as_deref())
         })
     }
 }
@@ -167,12 +163,15 @@ pub(crate) fn describe(out: &Output, task: &TaskView) -> String {
         ("payload", task.payload.to_string()),
         ("controller", task.controller.clone()),
         ("circuit", task.circuit.clone()),
+        ("priority", task.priority.to_string()),
         ("created", task.created_at.to_string()),
         ("updated", task.updated_at.to_string()),
     ];
     if task.attempts > 0 {
         fields.push(("attempts", task.attempts.to_string()));
     }
+    fields.extend(task.deadline.map(|at| ("deadline", at.to_string())));
+    fields.extend(task.node.as_ref().map(|node| ("node", text::printable(node))));
     fields.extend(task.not_before.map(|at| ("tried at", at.to_string())));
     fields.extend(task.output.as_ref().map(|output| ("output", text::bytes(&output.0))));
     fields.extend(task.result.as_ref().map(|result| ("result", result.to_string())));

@@ -33,6 +33,16 @@ fn help_of_each_command() {
         &["programs", "set-controller"],
         &["provers"],
         &["provers", "add"],
+        &["events"],
+        &["webhooks"],
+        &["webhooks", "add"],
+        &["webhooks", "deliveries"],
+        &["keys"],
+        &["keys", "create"],
+        &["owners"],
+        &["owners", "set"],
+        &["whoami"],
+        &["storage"],
         &["status"],
     ];
     let mut all = String::new();

@@ -1,5 +1,6 @@
 //! The program as people run it, against a service made for the test.
 
+mod accounts;
 mod deploy;
 mod errors;
 mod follow;

@@ -54,7 +54,15 @@ impl Place {
         // Cargo adds the subcommand's own name.
         command.arg("coprocessor").args(arguments).current_dir(self.path());
         command.env("HOME", self.folder.path().join("home")).env("COLUMNS", "120");
-        for variable in ["COPROCESSOR_URL", "XDG_CONFIG_HOME", "VALENCE_PROVER_SECRET", "NO_COLOR", "CLICOLOR_FORCE"] {
+        for variable in [
+            "COPROCESSOR_URL",
+            "COPROCESSOR_KEY",
+            "COPROCESSOR_WEBHOOK_SECRET",
+            "XDG_CONFIG_HOME",
+            "VALENCE_PROVER_SECRET",
+            "NO_COLOR",
+            "CLICOLOR_FORCE",
+        ] {
             command.env_remove(variable);
         }
         if let Some(url) = &self.server {

@@ -1,0 +1,33 @@
+//! `storage`: how large the store is, and how long things are kept.
+
+use crate::{context::Context, error::CliError, output::Tone, text};
+use std::time::Duration;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Storage {}
+
+impl Storage {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (client, out) = (context.client()?, &context.out);
+        let storage = client.storage().await?;
+        out.result(&storage, || {
+            let kept = |seconds: Option<u64>| {
+                seconds.map_or_else(|| "for ever".to_owned(), |seconds| text::span(Duration::from_secs(seconds)))
+            };
+            let blobs = text::count(storage.blobs, "blob", "blobs");
+            let mut fields = vec![
+                ("database", text::size(storage.database_bytes)),
+                ("blobs", format!("{} in {blobs}", text::size(storage.blob_bytes))),
+            ];
+            fields.extend(storage.free_bytes.map(|free| ("free", text::size(free))));
+            fields.push(match &storage.low {
+                Some(reason) => ("room", out.paint(Tone::Bad, text::printable(reason))),
+                None => ("room", out.paint(Tone::Good, "enough")),
+            });
+            fields.push(("witnesses", format!("kept {}", kept(storage.retention.witnesses))));
+            fields.push(("proofs", format!("kept {}", kept(storage.retention.proofs))));
+            fields.push(("tasks", format!("kept {}", kept(storage.retention.tasks))));
+            out.fields(fields)
+        })
+    }
+}
