@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coprocessor-circuit-sdk", &["coprocessor-types", "coprocessor-merkle"]),
     ("coprocessor-controller-sdk", &["coprocessor-types"]),
     ("coprocessor-vfs", &[]),
+    ("coprocessor-outbound", &[]),
     ("coprocessor-store", &["coprocessor-types"]),
     ("coprocessor-sandbox", &["coprocessor-types"]),
     ("coprocessor-prover", &["coprocessor-types"]),
@@ -30,10 +31,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "coprocessor-store",
             "coprocessor-sandbox",
             "coprocessor-prover",
+            "coprocessor-outbound",
         ],
     ),
     ("coprocessor-api", &["coprocessor-types"]),
     ("coprocessor-guest-build", &[]),
+    ("coprocessor-test-servers", &[]),
     (
         "coprocessor",
         &[
@@ -49,7 +52,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("coprocessor-prover-node", &["coprocessor-types", "coprocessor-prover", "coprocessor-prover-sp1"]),
     ("coprocessor-cli", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build"]),
-    ("xtask", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build"]),
+    ("coprocessor-chaos", &["coprocessor-types", "coprocessor-api", "coprocessor-test-servers"]),
+    ("xtask", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build", "coprocessor-test-servers"]),
 ];
 
 /// Rooms that hold tests alone; they may use any room.
@@ -59,9 +63,9 @@ const TEST_ROOMS: &[&str] = &["coprocessor-e2e"];
 const KNOWN_BY: &[(&str, &[&str])] = &[
     // HTTP
     (r"axum(-.*)?|tower-http|utoipa-(axum|swagger-ui)", &["coprocessor"]),
-    (r"reqwest", &["coprocessor-api"]),
+    (r"reqwest", &["coprocessor-api", "coprocessor-outbound"]),
     // SQL and blobs
-    (r"rusqlite|libsqlite3-sys|sqlx.*|tokio-postgres|postgres.*", &["coprocessor-store"]),
+    (r"rusqlite|libsqlite3-sys|sqlx.*|tokio-postgres(-.*)?|deadpool-postgres|postgres.*", &["coprocessor-store"]),
     (r"object_store", &["coprocessor-store"]),
     // WebAssembly
     (r"wasmtime(-.*)?", &["coprocessor-sandbox"]),
