@@ -205,7 +205,7 @@ impl Demo<'_> {
             args: self.guest.example.clone(),
             payload: json!({"cmd": "store", "path": STORED}),
             kind: Some(self.kind.to_owned()),
-            root: None,
+            ..TaskRequest::default()
         };
         let mut step = Step::begin("Task", "submitting");
         let task = client.create_task(&program, &request, Some("demo")).await.context("the task was not admitted")?;

@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod cargo;
+mod chaos;
 mod demo;
 mod guests;
 mod openapi;
@@ -27,6 +28,7 @@ enum Command {
     Guests(guests::Options),
     Build(build::Options),
     Bench(bench::Options),
+    Chaos(chaos::Options),
     Openapi(openapi::Options),
     #[command(visible_alias = "doctor")]
     Env(tools::Options),
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Guests(options) => guests::run(&options),
         Command::Build(options) => build::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Openapi(options) => openapi::run(options),
         Command::Env(options) => tools::run(options),
     };
