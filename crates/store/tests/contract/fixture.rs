@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use coprocessor_store::{
-    Admission, Claim, Event, EventKind, Failure, InsertProgram, NewProgram, NewTask, Program, Stage, StepOutcome,
-    Store, Task, VolumeWrite,
+    Admission, Backlog, Claim, Event, EventKind, Failure, InsertProgram, NewProgram, NewTask, Program, Stage,
+    StepOutcome, Store, StoreError, Task, VolumeWrite,
 };
 use coprocessor_types::{Backend, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// Longer than any test.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// Room for every task a test admits.
+pub(crate) const ROOM: Backlog = Backlog { total: u64::MAX, owner: u64::MAX };
 
 pub(crate) fn owner(name: &str) -> OwnerId {
     name.parse().unwrap()
@@ -24,6 +27,7 @@ pub(crate) async fn new_program(store: &dyn Store, nonce: u64) -> NewProgram {
         id: ProgramId::derive(&circuit, nonce),
         owner: owner("alice"),
         name: format!("program {nonce}"),
+        public: false,
         backend: Backend::Sp1,
         controller: store.put_blob(Bytes::from_static(b"controller")).await.unwrap(),
         circuit: store.put_blob(circuit).await.unwrap(),
@@ -35,9 +39,9 @@ pub(crate) async fn new_program(store: &dyn Store, nonce: u64) -> NewProgram {
 
 /// A registered program.
 pub(crate) async fn program(store: &dyn Store, nonce: u64) -> Program {
-    match store.insert_program(new_program(store, nonce).await).await.unwrap() {
+    match store.insert_program(new_program(store, nonce).await, u64::MAX).await.unwrap() {
         InsertProgram::Inserted(program) => program,
-        InsertProgram::Exists(program) => panic!("{program:?} was there before"),
+        other => panic!("not inserted but {other:?}"),
     }
 }
 
@@ -53,13 +57,15 @@ pub(crate) fn new_task(program: &Program) -> NewTask {
         root: Root([7; 32]),
         args: json!({ "name": "world", "n": [1, 2.5, null] }),
         payload: json!("to the entrypoint"),
+        priority: 0,
+        deadline: None,
         idempotency: None,
     }
 }
 
 /// An admitted task.
 pub(crate) async fn task(store: &dyn Store, program: &Program) -> Task {
-    admitted(store.admit(new_task(program)).await.unwrap())
+    admitted(store.admit(new_task(program), ROOM).await.unwrap())
 }
 
 pub(crate) fn admitted(admission: Admission) -> Task {
@@ -71,7 +77,21 @@ pub(crate) fn admitted(admission: Admission) -> Task {
 
 /// The next task for a stage, held for an hour.
 pub(crate) async fn claim(store: &dyn Store, stage: Stage) -> Claim {
-    store.claim(stage, "worker", HOUR).await.unwrap().expect("a task is ready")
+    claim_one(store, stage, HOUR).await.expect("a task is ready")
+}
+
+/// The next task for a stage, if there is one.
+pub(crate) async fn claim_one(store: &dyn Store, stage: Stage, lease: Duration) -> Option<Claim> {
+    let mut claims = store.claim(stage, "worker", lease, 1).await.unwrap();
+    assert!(claims.len() <= 1, "{claims:?}");
+    claims.pop()
+}
+
+/// Prolongs a lease; whether the claim still holds.
+pub(crate) async fn beat(store: &dyn Store, task: TaskId, fence: u64, lease: Duration) -> bool {
+    let over = store.heartbeat(&[(task, fence)], lease).await.unwrap();
+    assert!(over.is_empty() || over == [(task, fence)], "{over:?}");
+    over.is_empty()
 }
 
 pub(crate) fn event(name: &str) -> EventKind {
@@ -155,6 +175,29 @@ pub(crate) fn write(based_on: u64, pages: &[(u32, &[u8])]) -> VolumeWrite {
     VolumeWrite { based_on, pages, raw: None }
 }
 
+/// Runs what blocks, as everything about a volume's snapshot may.
+pub(crate) fn blocking<T>(run: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(run)
+}
+
+/// A volume's version, and what is in some of its pages.
+pub(crate) fn volume<const N: usize>(
+    store: &dyn Store,
+    program: ProgramId,
+    pages: [u32; N],
+) -> (u64, [Option<Vec<u8>>; N]) {
+    blocking(|| {
+        let snapshot = store.volume_snapshot(program).unwrap();
+        (snapshot.version(), pages.map(|index| snapshot.read_page(index).unwrap()))
+    })
+}
+
+/// Whether there is no volume, as there is no program.
+pub(crate) fn volume_is_unknown(store: &dyn Store, program: ProgramId) -> bool {
+    let got = blocking(|| store.volume_snapshot(program).map(drop));
+    matches!(got, Err(StoreError::UnknownProgram(id)) if id == program)
+}
+
 /// All a store tells about a task and its program's volume: equal before and after what must change nothing.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Picture {
@@ -166,9 +209,10 @@ pub(crate) struct Picture {
 }
 
 pub(crate) async fn picture(store: &dyn Store, program: ProgramId, task: TaskId) -> Picture {
-    let snapshot = store.volume_snapshot(program).unwrap();
-    let (version, raw) = (snapshot.version(), snapshot.raw().unwrap());
-    let pages = (0..8).map(|index| snapshot.read_page(index).unwrap()).collect();
-    drop(snapshot);
+    let (version, raw, pages) = blocking(|| {
+        let snapshot = store.volume_snapshot(program).unwrap();
+        let pages = (0..8).map(|index| snapshot.read_page(index).unwrap()).collect();
+        (snapshot.version(), snapshot.raw().unwrap(), pages)
+    });
     Picture { task: store.task(task).await.unwrap(), events: events(store, task).await, version, pages, raw }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Backing,
-    fixture::{claim, events, executed, new_task, owner, program, task},
+    fixture::{ROOM, claim, events, executed, new_task, owner, program, task},
 };
 use coprocessor_store::{Cursor, NewTask, Stage, StoreError, Task, TaskCounts, TaskFilter, TaskState};
 use coprocessor_types::{ProgramId, TaskId};
@@ -29,7 +29,7 @@ pub(crate) async fn tasks_are_filtered_and_newest_first<B: Backing>() {
     for index in 0..12 {
         let new = NewTask { owner: owners[index % 2].clone(), ..new_task(&programs[index / 2 % 2]) };
         let id = new.id;
-        store.admit(new).await.unwrap();
+        store.admit(new, ROOM).await.unwrap();
         if index % 3 == 0 {
             store.cancel(id).await.unwrap();
         }
@@ -79,6 +79,11 @@ pub(crate) async fn pages_hold_while_tasks_are_admitted<B: Backing>() {
     assert_eq!(listed, before);
 }
 
+/// Cursors that no store made.
+pub(crate) fn strange_cursors() -> impl Iterator<Item = Cursor> {
+    ["", "0", "t", "p", "' OR 1=1", "ÿ"].into_iter().map(|text| Cursor(text.to_owned()))
+}
+
 pub(crate) async fn cursors_of_others_are_refused<B: Backing>() {
     let backing = B::new().await;
     let store = backing.store();
@@ -86,14 +91,13 @@ pub(crate) async fn cursors_of_others_are_refused<B: Backing>() {
         task(&*store, &program(&*store, nonce).await).await;
     }
     let of_tasks = store.tasks(TaskFilter::default(), None, 1).await.unwrap().next.unwrap();
-    let of_programs = store.programs(None, 1).await.unwrap().next.unwrap();
-    let strange = ["", "0", "t", "p", "' OR 1=1", "ÿ"].map(|text| Cursor(text.to_owned()));
-    for cursor in strange.iter().chain([&of_programs]) {
+    let of_programs = store.programs(None, None, 1).await.unwrap().next.unwrap();
+    for cursor in strange_cursors().chain([of_programs]) {
         let got = store.tasks(TaskFilter::default(), Some(cursor.clone()), 1).await;
         assert!(matches!(got, Err(StoreError::BadCursor)), "{cursor:?}");
     }
-    for cursor in strange.iter().chain([&of_tasks]) {
-        let got = store.programs(Some(cursor.clone()), 1).await;
+    for cursor in strange_cursors().chain([of_tasks]) {
+        let got = store.programs(None, Some(cursor.clone()), 1).await;
         assert!(matches!(got, Err(StoreError::BadCursor)), "{cursor:?}");
     }
 }

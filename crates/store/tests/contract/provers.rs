@@ -10,6 +10,7 @@ pub(crate) async fn provers_are_kept_with_their_secrets<B: Backing>() {
     let record = |address: &str, name: &str, secret: Option<&str>| ProverRecord {
         address: address.to_owned(),
         owner: owner(name),
+        shared: name == "bob",
         secret: secret.map(SecretString::from),
         added_at: Timestamp::from_second(1_700_000_000).unwrap(),
     };
@@ -27,6 +28,7 @@ pub(crate) async fn provers_are_kept_with_their_secrets<B: Backing>() {
         .map(|prover| (prover.owner.as_str(), prover.secret.as_ref().map(|secret| secret.expose_secret().to_owned())))
         .collect();
     assert_eq!(secrets, [("alice", Some("swordfish".to_owned())), ("bob", None)]);
+    assert_eq!(kept.iter().map(|prover| prover.shared).collect::<Vec<_>>(), [false, true]);
     assert_eq!(kept[0].added_at, record("", "alice", None).added_at);
     assert!(!format!("{kept:?}").contains("swordfish"));
 

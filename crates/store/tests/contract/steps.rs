@@ -3,8 +3,8 @@
 use super::{
     Backing,
     fixture::{
-        claim, delivered, delivered_with, event, event_names, executed_with, failed, failure, held_at, in_an_hour,
-        picture, postponed, program, proved, success, task, write,
+        beat, claim, claim_one, delivered, delivered_with, event, event_names, executed_with, failed, failure, held_at,
+        in_an_hour, picture, postponed, program, proved, success, task, volume, write,
     },
 };
 use bytes::Bytes;
@@ -44,10 +44,8 @@ pub(crate) async fn a_task_goes_the_whole_way<B: Backing>() {
 
     assert_eq!(store.blob(BlobDigest::of(b"witness")).await.unwrap(), "witness");
     assert_eq!(store.blob(BlobDigest::of(b"proof")).await.unwrap(), "proof");
-    let volume = store.volume_snapshot(program.id).unwrap();
-    assert_eq!(volume.version(), 2);
-    assert_eq!(volume.read_page(1).unwrap().unwrap(), b"from get_witnesses");
-    assert_eq!(volume.read_page(2).unwrap().unwrap(), b"from entrypoint");
+    let pages = [Some(b"from get_witnesses".to_vec()), Some(b"from entrypoint".to_vec())];
+    assert_eq!(volume(&*store, program.id, [1, 2]), (2, pages));
     let names = event_names(&*store, id).await;
     assert_eq!(
         names,
@@ -112,8 +110,7 @@ pub(crate) async fn late_writes_change_nothing<B: Backing>() {
                 }
                 let got = store.progress(id, fence, event("late")).await;
                 assert!(matches!(got, Err(StoreError::StaleFence { .. })), "{got:?}");
-                let got = store.heartbeat(id, fence, Duration::ZERO).await;
-                assert!(matches!(got, Err(StoreError::StaleFence { .. })), "{got:?}");
+                assert!(!beat(&*store, id, fence, Duration::ZERO).await);
             }
             assert_eq!(picture(&*store, program, id).await, before);
         }
@@ -149,8 +146,8 @@ pub(crate) async fn unknown_tasks_are_told<B: Backing>() {
     let id = TaskId::now();
     assert_eq!(store.task(id).await.unwrap(), None);
     assert_eq!(store.cancel(id).await.unwrap(), Cancelled::Unknown);
-    assert_eq!(store.retry(id).await.unwrap(), Retried::Unknown);
-    assert!(matches!(store.heartbeat(id, 1, Duration::ZERO).await, Err(StoreError::UnknownTask(task)) if task == id));
+    assert_eq!(store.retry(id, None).await.unwrap(), Retried::Unknown);
+    assert!(!beat(&*store, id, 1, Duration::ZERO).await);
     assert!(matches!(store.progress(id, 1, event("x")).await, Err(StoreError::UnknownTask(task)) if task == id));
     assert!(matches!(store.finish_step(id, 1, proved()).await, Err(StoreError::UnknownTask(task)) if task == id));
 }
@@ -160,7 +157,7 @@ pub(crate) async fn a_step_that_is_late_but_unclaimed_counts<B: Backing>() {
     let store = backing.store();
     task(&*store, &program(&*store, 1).await).await;
     for stage in Stage::ALL {
-        let held = store.claim(stage, "slow", Duration::ZERO).await.unwrap().unwrap();
+        let held = claim_one(&*store, stage, Duration::ZERO).await.unwrap();
         store.finish_step(held.task.id, held.task.fence, success(stage)).await.unwrap();
     }
 }
@@ -170,7 +167,7 @@ pub(crate) async fn delivery_writes_the_volume_once<B: Backing>() {
     let store = backing.store();
     let first = held_at(&*store, 1, Stage::Deliver).await;
     let (id, program) = (first.task.id, first.task.program);
-    store.heartbeat(id, first.task.fence, Duration::ZERO).await.unwrap();
+    assert!(beat(&*store, id, first.task.fence, Duration::ZERO).await);
     let second = claim(&*store, Stage::Deliver).await;
     let outcome = |content: &[u8]| delivered_with(write(0, &[(0, content)]));
     store.finish_step(id, second.task.fence, outcome(b"second")).await.unwrap();
@@ -180,8 +177,7 @@ pub(crate) async fn delivery_writes_the_volume_once<B: Backing>() {
         assert!(matches!(got, Err(StoreError::StaleFence { .. })), "{got:?}");
     }
     assert_eq!(picture(&*store, program, id).await, before);
-    let volume = store.volume_snapshot(program).unwrap();
-    assert_eq!((volume.version(), volume.read_page(0).unwrap().unwrap()), (1, b"second".to_vec()));
+    assert_eq!(volume(&*store, program, [0]), (1, [Some(b"second".to_vec())]));
 }
 
 pub(crate) async fn a_volume_conflict_leaves_the_step_open<B: Backing>() {
@@ -200,7 +196,7 @@ pub(crate) async fn a_volume_conflict_leaves_the_step_open<B: Backing>() {
         assert!(matches!(got, Err(StoreError::VolumeConflict { expected: 0, got: 1, .. })), "{got:?}");
         assert_eq!(picture(&*store, program, id).await, before);
         store.finish_step(id, held.task.fence, outcome(1)).await.unwrap();
-        assert_eq!(store.volume_snapshot(program).unwrap().version(), 2);
+        assert_eq!(volume(&*store, program, []).0, 2);
         store.cancel(id).await.unwrap();
     }
 }
@@ -227,10 +223,10 @@ pub(crate) async fn cancelling_ends_a_task_in_each_state<B: Backing>() {
                 assert!(matches!(got, Err(StoreError::StaleFence { .. })), "{got:?}");
             }
             assert_eq!(store.cancel(id).await.unwrap(), Cancelled::Finished(cancelled.clone()));
-            assert_eq!(store.retry(id).await.unwrap(), Retried::Refused(cancelled));
+            assert_eq!(store.retry(id, None).await.unwrap(), Retried::Refused(cancelled));
             assert_eq!(picture(&*store, program, id).await, after);
             assert_eq!(event_names(&*store, id).await.last().unwrap(), "cancelled");
-            assert_eq!(store.claim(stage, "worker", Duration::ZERO).await.unwrap(), None);
+            assert_eq!(claim_one(&*store, stage, Duration::ZERO).await, None);
         }
     }
     let done = held_at(&*store, 50, Stage::Deliver).await;
@@ -245,16 +241,18 @@ pub(crate) async fn a_failed_task_is_retried_from_its_stage<B: Backing>() {
         let held = held_at(&*store, nonce as u64 * 2, stage).await;
         let gone = store.finish_step(held.task.id, held.task.fence, failed(stage, true)).await.unwrap();
         assert_eq!((gone.state, gone.failure), (TaskState::Failed, Some(failure(stage, true))));
-        assert_eq!(store.claim(stage, "worker", Duration::ZERO).await.unwrap(), None);
+        assert_eq!(claim_one(&*store, stage, Duration::ZERO).await, None);
         drop(store);
         backing.reopen().await;
         let store = backing.store();
 
-        let Retried::Retried(back) = store.retry(held.task.id).await.unwrap() else { panic!("it can be retried") };
+        let Retried::Retried(back) = store.retry(held.task.id, None).await.unwrap() else {
+            panic!("it can be retried")
+        };
         let waiting = [TaskState::Queued, TaskState::Proving, TaskState::Delivering][nonce];
         assert_eq!((back.state, back.attempts, &back.failure), (waiting, 0, &None));
         assert_eq!((back.witness, back.proof, &back.output), (held.task.witness, held.task.proof, &held.task.output));
-        assert_eq!(store.retry(back.id).await.unwrap(), Retried::Refused(back.clone()));
+        assert_eq!(store.retry(back.id, None).await.unwrap(), Retried::Refused(back.clone()));
         let again = claim(&*store, stage).await;
         assert_eq!((again.task.id, again.task.fence), (back.id, held.task.fence + 1));
         let names = event_names(&*store, back.id).await;
@@ -264,7 +262,7 @@ pub(crate) async fn a_failed_task_is_retried_from_its_stage<B: Backing>() {
 
         let held = held_at(&*store, nonce as u64 * 2 + 1, stage).await;
         let gone = store.finish_step(held.task.id, held.task.fence, failed(stage, false)).await.unwrap();
-        assert_eq!(store.retry(gone.id).await.unwrap(), Retried::Refused(gone));
+        assert_eq!(store.retry(gone.id, None).await.unwrap(), Retried::Refused(gone));
     }
 }
 

@@ -2,20 +2,22 @@
 
 use super::{
     Backing,
-    fixture::{program, write},
+    fixture::{blocking, program, volume, volume_is_unknown, write},
 };
 use bytes::Bytes;
-use coprocessor_store::{StoreError, VolumeWrite};
+use coprocessor_store::{Store, StoreError, VolumeWrite};
 use coprocessor_types::ProgramId;
 
 pub(crate) async fn pages_and_raw_storage_read_back<B: Backing>() {
     let mut backing = B::new().await;
     let store = backing.store();
     let program = program(&*store, 1).await;
-    let fresh = store.volume_snapshot(program.id).unwrap();
-    assert_eq!((fresh.size(), fresh.version()), (program.volume_size, 0));
-    assert_eq!((fresh.read_page(0).unwrap(), fresh.raw().unwrap()), (None, None));
-    drop(fresh);
+    blocking(|| {
+        let fresh = store.volume_snapshot(program.id).unwrap();
+        assert_eq!((fresh.size(), fresh.version()), (program.volume_size, 0));
+        assert_eq!((fresh.read_page(0).unwrap(), fresh.raw().unwrap()), (None, None));
+    });
+    let raw = |store: &dyn Store| blocking(|| store.volume_snapshot(program.id).unwrap().raw().unwrap());
 
     let page = vec![7; 64 * 1024];
     let first = VolumeWrite {
@@ -24,16 +26,15 @@ pub(crate) async fn pages_and_raw_storage_read_back<B: Backing>() {
         raw: Some(Bytes::new()),
     };
     assert_eq!(store.write_volume(program.id, first).await.unwrap(), 1);
-    assert_eq!(store.volume_snapshot(program.id).unwrap().raw().unwrap(), Some(Vec::new()));
+    assert_eq!(raw(&*store), Some(Vec::new()));
     let second = VolumeWrite { based_on: 1, pages: vec![(0, None), (2, None)], raw: Some(Bytes::from_static(b"raw")) };
     assert_eq!(store.write_volume(program.id, second).await.unwrap(), 2);
     drop(store);
     backing.reopen().await;
 
-    let kept = backing.store().volume_snapshot(program.id).unwrap();
-    assert_eq!((kept.version(), kept.raw().unwrap()), (2, Some(b"raw".to_vec())));
-    let pages: Vec<_> = [0, 1, 2, u32::MAX].iter().map(|&index| kept.read_page(index).unwrap()).collect();
-    assert_eq!(pages, [None, Some(vec![1]), None, Some(page)]);
+    assert_eq!(raw(&*backing.store()), Some(b"raw".to_vec()));
+    let kept = volume(&*backing.store(), program.id, [0, 1, 2, u32::MAX]);
+    assert_eq!(kept, (2, [None, Some(vec![1]), None, Some(page)]));
 }
 
 pub(crate) async fn a_snapshot_sees_no_later_write<B: Backing>() {
@@ -41,19 +42,20 @@ pub(crate) async fn a_snapshot_sees_no_later_write<B: Backing>() {
     let store = backing.store();
     let program = program(&*store, 1).await;
     store.write_volume(program.id, write(0, &[(0, b"old")])).await.unwrap();
-    let before = store.volume_snapshot(program.id).unwrap();
+    let before = blocking(|| store.volume_snapshot(program.id).unwrap());
     let raw = Some(Bytes::from_static(b"new"));
     store.write_volume(program.id, VolumeWrite { raw, ..write(1, &[(0, b"new"), (1, b"new")]) }).await.unwrap();
-    let after = store.volume_snapshot(program.id).unwrap();
-
-    assert_eq!((before.version(), before.raw().unwrap()), (1, None));
-    assert_eq!(before.read_page(0).unwrap().unwrap(), b"old");
-    assert_eq!(before.read_page(1).unwrap(), None);
-    assert_eq!((after.version(), after.raw().unwrap()), (2, Some(b"new".to_vec())));
-    assert_eq!(after.read_page(0).unwrap().unwrap(), b"new");
-    drop(before);
+    blocking(|| {
+        let after = store.volume_snapshot(program.id).unwrap();
+        assert_eq!((before.version(), before.raw().unwrap()), (1, None));
+        assert_eq!(before.read_page(0).unwrap().unwrap(), b"old");
+        assert_eq!(before.read_page(1).unwrap(), None);
+        assert_eq!((after.version(), after.raw().unwrap()), (2, Some(b"new".to_vec())));
+        assert_eq!(after.read_page(0).unwrap().unwrap(), b"new");
+        drop(before);
+    });
     // The connection it held is fit for the next.
-    assert_eq!(store.volume_snapshot(program.id).unwrap().version(), 2);
+    assert_eq!(volume(&*store, program.id, []).0, 2);
 }
 
 pub(crate) async fn a_snapshot_moves_between_threads<B: Backing>() {
@@ -61,15 +63,15 @@ pub(crate) async fn a_snapshot_moves_between_threads<B: Backing>() {
     let store = backing.store();
     let program = program(&*store, 1).await;
     store.write_volume(program.id, write(0, &[(3, b"page")])).await.unwrap();
-    let mut snapshot = store.volume_snapshot(program.id).unwrap();
+    let mut snapshot = blocking(|| store.volume_snapshot(program.id).unwrap());
     for _ in 0..3 {
-        snapshot = std::thread::spawn(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             assert_eq!(snapshot.read_page(3).unwrap().unwrap(), b"page");
             snapshot
-        })
-        .join()
-        .unwrap();
+        });
+        snapshot = reading.await.unwrap();
     }
+    blocking(|| drop(snapshot));
 }
 
 pub(crate) async fn a_write_on_an_old_version_conflicts<B: Backing>() {
@@ -85,9 +87,36 @@ pub(crate) async fn a_write_on_an_old_version_conflicts<B: Backing>() {
             "{got:?}"
         );
     }
-    let kept = store.volume_snapshot(program.id).unwrap();
-    assert_eq!((kept.version(), kept.read_page(1).unwrap()), (1, None));
-    assert_eq!(kept.read_page(0).unwrap().unwrap(), b"first");
+    assert_eq!(volume(&*store, program.id, [0, 1]), (1, [Some(b"first".to_vec()), None]));
+}
+
+/// Of writers that all saw the same version, one wins; whoever lost reads again, and no write is lost.
+pub(crate) async fn writers_take_turns_by_version<B: Backing>() {
+    const WRITERS: u32 = 6;
+    let backing = B::new().await;
+    let program = program(&*backing.store(), 1).await;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|page| {
+            let (store, program) = (backing.store(), program.id);
+            tokio::spawn(async move {
+                loop {
+                    let (version, _) = volume(&*store, program, []);
+                    match store.write_volume(program, write(version, &[(page, b"mine")])).await {
+                        Ok(next) => break assert_eq!(next, version + 1),
+                        Err(StoreError::VolumeConflict { expected, got, .. }) => {
+                            assert!(expected == version && got > version);
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let (version, pages) = volume(&*backing.store(), program.id, [0, 1, 2, 3, 4, 5]);
+    assert_eq!((version, pages), (u64::from(WRITERS), [0; 6].map(|_| Some(b"mine".to_vec()))));
 }
 
 pub(crate) async fn an_empty_write_needs_no_version<B: Backing>() {
@@ -96,13 +125,13 @@ pub(crate) async fn an_empty_write_needs_no_version<B: Backing>() {
     let program = program(&*store, 1).await;
     store.write_volume(program.id, write(0, &[(0, b"first")])).await.unwrap();
     assert_eq!(store.write_volume(program.id, VolumeWrite::default()).await.unwrap(), 1);
-    assert_eq!(store.volume_snapshot(program.id).unwrap().version(), 1);
+    assert_eq!(volume(&*store, program.id, []).0, 1);
     let unknown = ProgramId([9; 32]);
     for change in [VolumeWrite::default(), write(0, &[(0, b"x")])] {
         let got = store.write_volume(unknown, change).await;
         assert!(matches!(got, Err(StoreError::UnknownProgram(id)) if id == unknown), "{got:?}");
     }
-    assert!(matches!(store.volume_snapshot(unknown).map(drop), Err(StoreError::UnknownProgram(_))));
+    assert!(volume_is_unknown(&*store, unknown));
 }
 
 pub(crate) async fn volumes_are_apart<B: Backing>() {
@@ -111,8 +140,7 @@ pub(crate) async fn volumes_are_apart<B: Backing>() {
     let (one, two) = (program(&*store, 1).await, program(&*store, 2).await);
     store.write_volume(one.id, write(0, &[(0, b"one"), (u32::MAX, b"end")])).await.unwrap();
     store.write_volume(two.id, write(0, &[(0, b"two")])).await.unwrap();
-    let (one, two) = (store.volume_snapshot(one.id).unwrap(), store.volume_snapshot(two.id).unwrap());
-    assert_eq!(one.read_page(0).unwrap().unwrap(), b"one");
-    assert_eq!(two.read_page(0).unwrap().unwrap(), b"two");
-    assert_eq!(two.read_page(u32::MAX).unwrap(), None);
+    let end = Some(b"end".to_vec());
+    assert_eq!(volume(&*store, one.id, [0, u32::MAX]), (1, [Some(b"one".to_vec()), end]));
+    assert_eq!(volume(&*store, two.id, [0, u32::MAX]), (1, [Some(b"two".to_vec()), None]));
 }
