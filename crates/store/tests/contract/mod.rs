@@ -42,6 +42,11 @@ pub(crate) trait Backing: Send + Sync + Sized {
         Self::new().await
     }
 
+    /// Makes it an empty store again. Nobody else may hold it.
+    async fn clear(&mut self) {
+        *self = Self::quick().await;
+    }
+
     /// The store.
     fn store(&self) -> Arc<dyn Store>;
 

@@ -39,7 +39,7 @@ fn number(variable: &str) -> Option<u64> {
 /// The seeds' order differs each time, so that many runs find what one doesn't.
 pub(crate) async fn random_histories_follow_the_model<B: Backing + 'static>() {
     if let Some(seed) = number(SEED) {
-        return follow::<B>(seed).await;
+        return follow(&mut B::quick().await, seed).await;
     }
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as u64;
     let (first, count) = (clock % 1_000_000_000, number(HISTORIES).unwrap_or(B::HISTORIES));
@@ -49,20 +49,28 @@ pub(crate) async fn random_histories_follow_the_model<B: Backing + 'static>() {
         let (next, runtime) = (next.clone(), Handle::current());
         // Proptest's trees stay on their thread.
         followers.spawn_blocking(move || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    break;
+            runtime.block_on(async {
+                let mut backing = B::quick().await;
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        break;
+                    }
+                    follow(&mut backing, first + index).await;
                 }
-                runtime.block_on(follow::<B>(first + index));
-            }
+            });
         });
     }
+    let mut failed = None;
     while let Some(followed) = followers.join_next().await {
         if let Err(failure) = followed {
-            // The first failure is the one that is told.
-            std::panic::resume_unwind(failure.into_panic());
+            // The others stop after the history they are at.
+            next.store(count, Ordering::Relaxed);
+            failed.get_or_insert(failure);
         }
+    }
+    if let Some(failure) = failed {
+        std::panic::resume_unwind(failure.into_panic());
     }
 }
 
@@ -70,21 +78,21 @@ pub(crate) async fn random_histories_follow_the_model<B: Backing + 'static>() {
 ///
 /// # Panics
 /// Where the store and the model part, with as short a history as can be found that makes them.
-async fn follow<B: Backing>(seed: u64) {
+async fn follow<B: Backing>(backing: &mut B, seed: u64) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     // Operations are async, so proptest only draws histories and makes them shorter.
     let mut tree = history().new_tree(&mut runner).expect("nothing drawn is thrown away");
-    let Err(mut deviation) = replay::<B>(&tree.current()).await else { return };
+    let Err(mut deviation) = replay(backing, &tree.current()).await else { return };
     let mut shortest = tree.current();
     let mut shrinks = tree.simplify();
     for _ in 0..SHRINKING {
         if !shrinks {
             break;
         }
-        shrinks = match replay::<B>(&tree.current()).await {
+        shrinks = match replay(backing, &tree.current()).await {
             Ok(()) => tree.complicate(),
             Err(closer) => {
                 (deviation, shortest) = (closer, tree.current());

@@ -192,16 +192,14 @@ impl Model {
         expired
     }
 
-    /// Whether a stage has a task that is ready because its lease has run out, and one that will be ready later.
-    pub(super) fn waits(&self, stage: Stage) -> (bool, bool) {
-        let of_stage = |task: &&ModelTask| !task.gone && task.state.stage() == Some(stage);
-        let lapsed = self.tasks.iter().filter(of_stage).any(|task| task.hold == Hold::Lapsed);
-        let later = |task: &ModelTask| task.later.is_some() || task.hold == Hold::Leased;
-        (lapsed, self.tasks.iter().filter(of_stage).any(later))
-    }
-
     pub(super) fn any_ready(&self, stage: Stage) -> bool {
         self.tasks.iter().any(|task| task.is_ready(stage))
+    }
+
+    /// Whether a stage has a task that will be ready by itself, but is not yet.
+    pub(super) fn any_waits(&self, stage: Stage) -> bool {
+        let of_stage = |task: &ModelTask| !task.gone && task.state.stage() == Some(stage);
+        self.tasks.iter().any(|task| of_stage(task) && !task.is_ready(stage))
     }
 
     /// Removes a program with its tasks, unless some are not finished: their number.
