@@ -9,12 +9,14 @@ pub(crate) mod changes;
 pub(crate) mod deadlines;
 pub(crate) mod fairness;
 pub(crate) mod fixture;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod lists;
 pub(crate) mod model;
 pub(crate) mod programs;
 pub(crate) mod provers;
 pub(crate) mod queue;
+pub(crate) mod races;
 pub(crate) mod steps;
 pub(crate) mod together;
 pub(crate) mod upkeep;
@@ -102,6 +104,8 @@ macro_rules! contract {
             fairness::a_weight_counts_from_the_next_claim,
             fairness::who_had_nothing_to_do_has_saved_nothing_up,
             fairness::what_cannot_be_claimed_takes_no_turn,
+            health::an_instance_stays_the_same,
+            health::a_store_that_works_says_so,
             history::an_owner_s_events_are_those_of_its_tasks,
             history::who_follows_misses_nothing_while_many_write,
             lists::tasks_are_filtered_and_newest_first,
@@ -130,6 +134,7 @@ macro_rules! contract {
             queue::a_heartbeat_keeps_the_claim,
             queue::a_restart_voids_leases_only_where_nobody_else_can_hold_one,
             queue::postponed_tasks_wait_for_their_time,
+            races::workers_that_race_keep_every_promise,
             steps::a_task_goes_the_whole_way,
             steps::large_blobs_go_with_their_step,
             steps::late_writes_change_nothing,

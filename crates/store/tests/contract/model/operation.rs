@@ -13,7 +13,7 @@ pub(super) enum Operation {
     /// Somebody asks for a proof.
     Submit(Submit),
     /// A worker claims a batch. With `lapsed`, its leases have run out by the next operation.
-    Claim { worker: usize, stage: Stage, limit: usize, lapsed: bool },
+    Claim { worker: usize, stage: Which, limit: usize, lapsed: bool },
     /// A worker prolongs all it holds, or thinks it holds.
     Heartbeat { worker: usize, lapsed: bool },
     /// A worker is gone, and all it knew: its leases run out.
@@ -26,8 +26,8 @@ pub(super) enum Operation {
     Finish { claim: ClaimOf, how: How },
     /// Somebody cancels a task.
     Cancel { task: usize },
-    /// Somebody retries a task, with a deadline in so many hours.
-    Retry { task: usize, deadline: Option<u8> },
+    /// Somebody retries a task, one that has failed or any, with a deadline in so many hours.
+    Retry { task: usize, failed: bool, deadline: Option<u8> },
     /// So many hours have passed, for deadlines.
     Expire { hours: u8, limit: usize },
     /// Deploys a program that is not there.
@@ -59,10 +59,18 @@ pub(super) struct Submit {
     pub(super) of_owner: Option<u64>,
 }
 
-/// One of the claims a worker remembers, and the fence it gives for it.
+/// A stage to claim for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    /// One where something is ready, the latest or the earliest.
+    Ready { latest: bool },
+    /// That one.
+    Of(Stage),
+}
+
+/// One of the claims that workers remember, the newest being the first, and the fence that is given for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClaimOf {
-    pub(super) worker: usize,
     pub(super) claim: usize,
     pub(super) fence: Fence,
 }
@@ -97,13 +105,13 @@ pub(super) enum Aged {
 
 /// A short history. Most of what happens is work.
 pub(super) fn history() -> impl Strategy<Value = Vec<Operation>> {
-    prop::collection::vec(operation(), 1..50)
+    prop::collection::vec(operation(), 1..60)
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         8 => submit().prop_map(Operation::Submit),
-        12 => (0..WORKERS, stage(), 1..4usize, prop::bool::weighted(0.15))
+        12 => (0..WORKERS, which(), 1..4usize, prop::bool::weighted(0.15))
             .prop_map(|(worker, stage, limit, lapsed)| Operation::Claim { worker, stage, limit, lapsed }),
         14 => (claim(), how()).prop_map(|(claim, how)| Operation::Finish { claim, how }),
         2 => (0..WORKERS, prop::bool::weighted(0.5)).prop_map(|(worker, lapsed)| Operation::Heartbeat { worker, lapsed }),
@@ -111,7 +119,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (claim(), 0..3u8).prop_map(|(claim, node)| Operation::Assign { claim, node }),
         1 => claim().prop_map(|claim| Operation::Progress { claim }),
         2 => any_task().prop_map(|task| Operation::Cancel { task }),
-        3 => (any_task(), hours()).prop_map(|(task, deadline)| Operation::Retry { task, deadline }),
+        3 => (any_task(), prop::bool::weighted(0.8), hours())
+            .prop_map(|(task, failed, deadline)| Operation::Retry { task, failed, deadline }),
         2 => (0..6u8, 0..4usize).prop_map(|(hours, limit)| Operation::Expire { hours, limit }),
         1 => (0..PROGRAMS).prop_map(|program| Operation::Deploy { program }),
         1 => (0..PROGRAMS, 0..3u8).prop_map(|(program, version)| Operation::SetController { program, version }),
@@ -141,8 +150,9 @@ fn submit() -> impl Strategy<Value = Submit> {
 }
 
 fn claim() -> impl Strategy<Value = ClaimOf> {
-    let fence = prop_oneof![8 => Just(Fence::Its), 1 => Just(Fence::OneLess), 1 => Just(Fence::OneMore)];
-    (0..WORKERS, 0..8usize, fence).prop_map(|(worker, claim, fence)| ClaimOf { worker, claim, fence })
+    let fence = prop_oneof![10 => Just(Fence::Its), 1 => Just(Fence::OneLess), 1 => Just(Fence::OneMore)];
+    let claim = prop_oneof![5 => 0..2usize, 3 => 0..10usize];
+    (claim, fence).prop_map(|(claim, fence)| ClaimOf { claim, fence })
 }
 
 fn how() -> impl Strategy<Value = How> {
@@ -152,6 +162,10 @@ fn how() -> impl Strategy<Value = How> {
         2 => (prop::bool::weighted(0.3), any::<bool>()).prop_map(|(later, counts)| How::Postpone { later, counts }),
         2 => prop::bool::weighted(0.7).prop_map(|retryable| How::Fail { retryable }),
     ]
+}
+
+fn which() -> impl Strategy<Value = Which> {
+    prop_oneof![4 => any::<bool>().prop_map(|latest| Which::Ready { latest }), 1 => stage().prop_map(Which::Of)]
 }
 
 fn stage() -> impl Strategy<Value = Stage> {

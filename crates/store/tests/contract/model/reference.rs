@@ -102,6 +102,8 @@ pub(super) enum Admitted {
 pub(super) struct Remembered {
     pub(super) task: usize,
     pub(super) fence: u64,
+    /// How many there were before it.
+    pub(super) number: usize,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +114,7 @@ pub(super) struct Model {
     /// By owner, program and key: the request and its task.
     pub(super) keys: BTreeMap<(usize, usize, u8), (u8, usize)>,
     pub(super) workers: [Vec<Remembered>; WORKERS],
+    claims: usize,
     /// What the operation at hand must have appended, in any order.
     pub(super) appended: Vec<ModelEvent>,
     pub(super) turns: Turns,
@@ -159,6 +162,16 @@ impl Model {
         task.fence += 1;
         task.hold = if lapsed { Hold::Lapsed } else { Hold::Leased };
         self.append(index, "claimed");
+    }
+
+    pub(super) fn remember(&mut self, worker: usize, task: usize, fence: u64) {
+        self.workers[worker].push(Remembered { task, fence, number: self.claims });
+        self.claims += 1;
+    }
+
+    pub(super) fn failed(&self) -> Vec<usize> {
+        let failed = |index: &usize| !self.tasks[*index].gone && self.tasks[*index].state == TaskState::Failed;
+        (0..self.tasks.len()).filter(failed).collect()
     }
 
     /// Nobody holds the task from then on.

@@ -5,7 +5,7 @@ use super::{
         Backing,
         fixture::{HOUR, ROOM, event, failure, in_an_hour, owner, postponed, volume},
     },
-    operation::{Aged, ClaimOf, Fence, How, Operation, PROGRAMS, Submit},
+    operation::{Aged, ClaimOf, Fence, How, Operation, PROGRAMS, Submit, Which},
     reference::{Admitted, Hold, Model, ModelEvent, ModelProgram, ModelTask, Remembered, waiting},
 };
 use bytes::Bytes;
@@ -95,6 +95,7 @@ impl Replay {
         match *operation {
             Operation::Submit(ref submit) => self.submit(store, submit).await,
             Operation::Claim { worker, stage, limit, lapsed } => {
+                let stage = self.stage(stage);
                 self.claim(store, process, worker, stage, limit, lapsed).await
             }
             Operation::Heartbeat { worker, lapsed } => self.heartbeat(store, worker, lapsed).await,
@@ -107,7 +108,7 @@ impl Replay {
             Operation::Progress { claim } => self.progress(store, claim).await,
             Operation::Finish { claim, how } => self.finish(store, index, claim, how).await,
             Operation::Cancel { task } => self.cancel(store, task).await,
-            Operation::Retry { task, deadline } => self.retry(store, task, deadline).await,
+            Operation::Retry { task, failed, deadline } => self.retry(store, task, failed, deadline).await,
             Operation::Expire { hours, limit } => self.expire(store, hours, limit).await,
             Operation::Deploy { program } => self.deploy(store, program).await,
             Operation::SetController { program, version } => self.set_controller(store, program, version).await,
@@ -215,7 +216,7 @@ impl Replay {
             lapsing.extend(lapsed.then_some(number));
             agree!(claim.stage, stage, "the claim's stage");
             agree!(claim.task.fence, self.model.tasks[number].fence, "the claim's fence");
-            self.model.workers[worker].push(Remembered { task: number, fence: claim.task.fence });
+            self.model.remember(worker, number, claim.task.fence);
         }
         for number in lapsing {
             self.model.tasks[number].hold = Hold::Lapsed;
@@ -240,16 +241,25 @@ impl Replay {
         Ok(())
     }
 
-    /// The claim meant, and the fence given for it; `None` where the worker remembers none.
+    /// The claim meant, and the fence given for it; `None` where none is remembered.
     fn remembered(&self, claim: ClaimOf) -> Option<Remembered> {
-        let claims = &self.model.workers[claim.worker];
-        let &Remembered { task, fence } = claims.get(claim.claim % claims.len().max(1))?;
+        let mut claims: Vec<_> = self.model.workers.iter().flatten().collect();
+        claims.sort_by_key(|claim| std::cmp::Reverse(claim.number));
+        let &&Remembered { task, fence, number } = claims.get(claim.claim.checked_rem(claims.len())?)?;
         let fence = match claim.fence {
             Fence::Its => fence,
             Fence::OneLess => fence - 1,
             Fence::OneMore => fence + 1,
         };
-        Some(Remembered { task, fence })
+        Some(Remembered { task, fence, number })
+    }
+
+    fn stage(&self, which: Which) -> Stage {
+        let mut ready = Stage::ALL.into_iter().filter(|stage| self.model.any_ready(*stage));
+        match which {
+            Which::Ready { latest } => if latest { ready.next_back() } else { ready.next() }.unwrap_or(Stage::Execute),
+            Which::Of(stage) => stage,
+        }
     }
 
     /// Whether a write under a claim should be done; where it should not, `got` must say why.
@@ -383,8 +393,14 @@ impl Replay {
         Ok(())
     }
 
-    async fn retry(&mut self, store: &dyn Store, task: usize, deadline: Option<u8>) -> Agreed {
-        let Some(number) = self.any_task(task) else { return Ok(()) };
+    async fn retry(&mut self, store: &dyn Store, task: usize, failed: bool, deadline: Option<u8>) -> Agreed {
+        let have_failed = self.model.failed();
+        let number = if failed {
+            task.checked_rem(have_failed.len()).map(|index| have_failed[index])
+        } else {
+            self.any_task(task)
+        };
+        let Some(number) = number else { return Ok(()) };
         let deadline = deadline.map(|hours| self.deadline(hours, number));
         let (id, gone) = (self.model.tasks[number].id, self.model.tasks[number].gone);
         let got = store.retry(id, deadline).await?;

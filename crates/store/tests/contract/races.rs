@@ -1,0 +1,184 @@
+//! Everything at once: workers, some of them slow, on one program's tasks, and somebody who cancels.
+
+use super::{
+    Backing,
+    fixture::{HOUR, ROOM, admitted, events, new_task, owner, postponed, program, success, volume},
+};
+use coprocessor_store::{
+    Claim, Event, NewTask, Stage, StepOutcome, Store, StoreError, TaskFilter, TaskState, VolumeWrite,
+};
+use coprocessor_types::{ProgramId, TaskId};
+use jiff::Timestamp;
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const TASKS: usize = 30;
+const WORKERS: usize = 6;
+/// Longer than it ever takes.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Small numbers that differ each time, for who does what.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        // A step of a linear congruential generator; its upper bits are good enough for this.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// What a controller's run adds to the volume: once for each run that counted.
+fn mark(task: TaskId, stage: Stage) -> String {
+    format!("{task}/{};", stage.as_str())
+}
+
+async fn is_over(store: &dyn Store) -> bool {
+    let counts = store.task_counts().await.unwrap().0;
+    counts.iter().all(|(state, count)| state.is_finished() || *count == 0)
+}
+
+async fn work(store: Arc<dyn Store>, program: ProgramId, mut dice: Dice) {
+    let begun = Instant::now();
+    while !is_over(&*store).await {
+        assert!(begun.elapsed() < PATIENCE, "tasks are left that nobody finishes");
+        let stage = Stage::ALL[dice.roll(3) as usize];
+        // Whoever is slow has lost its leases before it begins.
+        let slow = dice.roll(4) == 0;
+        let lease = if slow { Duration::ZERO } else { HOUR };
+        for claim in store.claim(stage, "worker", lease, 1 + dice.roll(3) as usize).await.unwrap() {
+            match dice.roll(8) {
+                0 if slow => {}
+                1 => {
+                    let outcome = postponed(Timestamp::UNIX_EPOCH, true);
+                    ends(store.finish_step(claim.task.id, claim.task.fence, outcome).await.map(drop), &claim);
+                }
+                _ => run(&*store, program, &claim).await,
+            }
+        }
+    }
+}
+
+/// Does a step as the engine does: what a controller wrote is written again on top of what came between.
+async fn run(store: &dyn Store, program: ProgramId, claim: &Claim) {
+    let (id, fence) = (claim.task.id, claim.task.fence);
+    loop {
+        let outcome = match success(claim.stage) {
+            StepOutcome::Executed { witness, event, .. } => {
+                StepOutcome::Executed { witness, volume: add(store, program, claim), event }
+            }
+            StepOutcome::Delivered { result, event, .. } => {
+                StepOutcome::Delivered { volume: add(store, program, claim), result, event }
+            }
+            other => other,
+        };
+        match store.finish_step(id, fence, outcome).await {
+            Err(StoreError::VolumeConflict { .. }) => {}
+            ended => return ends(ended.map(drop), claim),
+        }
+    }
+}
+
+fn add(store: &dyn Store, program: ProgramId, claim: &Claim) -> VolumeWrite {
+    let (based_on, [page]) = volume(store, program, [0]);
+    let page = [page.unwrap_or_default(), mark(claim.task.id, claim.stage).into_bytes()].concat();
+    VolumeWrite { based_on, pages: vec![(0, Some(page))], raw: None }
+}
+
+/// A step ends, or its claim is over.
+fn ends(ended: Result<(), StoreError>, claim: &Claim) {
+    match ended {
+        Ok(()) => {}
+        Err(StoreError::StaleFence { task, fence }) => assert_eq!((task, fence), (claim.task.id, claim.task.fence)),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Cancels every so manieth task, some of them before they are claimed and some under a worker's hands.
+async fn cancel(store: Arc<dyn Store>, tasks: Vec<TaskId>) {
+    for id in tasks.into_iter().step_by(7) {
+        store.cancel(id).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) async fn workers_that_race_keep_every_promise<B: Backing>() {
+    let backing = B::new().await;
+    let second = backing.second().await.unwrap_or_else(|| backing.store());
+    let stores = [backing.store(), second];
+    let program = program(&*stores[0], 1).await;
+    let mut tasks = Vec::new();
+    for index in 0..TASKS {
+        let new = NewTask { owner: owner(["alice", "bob", "carol"][index % 3]), ..new_task(&program) };
+        tasks.push(admitted(stores[0].admit(new, ROOM).await.unwrap()).id);
+    }
+    let seed = Timestamp::now().as_microsecond() as u64;
+    let mut running: Vec<_> = (0..WORKERS)
+        .map(|worker| tokio::spawn(work(stores[worker % 2].clone(), program.id, Dice(seed + worker as u64))))
+        .collect();
+    running.push(tokio::spawn(cancel(stores[1].clone(), tasks.clone())));
+    for part in running {
+        part.await.unwrap();
+    }
+
+    let store = &*stores[1];
+    let listed = store.tasks(TaskFilter::default(), None, usize::MAX).await.unwrap().items;
+    assert_eq!(listed.iter().rev().map(|task| task.id).collect::<Vec<_>>(), tasks);
+    let mut marks = BTreeSet::new();
+    let mut all = Vec::new();
+    for task in listed {
+        assert!(matches!(task.state, TaskState::Delivered | TaskState::Cancelled), "{task:?}");
+        let events = events(store, task.id).await;
+        check_history(&events, task.state, task.fence);
+        for (name, stage) in [("executed", Stage::Execute), ("delivered", Stage::Deliver)] {
+            let times = events.iter().filter(|event| event.kind.name == name).count();
+            assert!(times <= 1, "{} was {name} {times} times", task.id);
+            marks.extend((times == 1).then(|| mark(task.id, stage)));
+        }
+        all.extend(events);
+    }
+    all.sort_by_key(|event| event.seq);
+    assert_eq!(store.owner_events(None, 0, usize::MAX).await.unwrap(), all);
+
+    // Each run that counted has left its mark, once, and no other has.
+    let (version, [page]) = volume(store, program.id, [0]);
+    let page = String::from_utf8(page.unwrap_or_default()).unwrap();
+    let found: Vec<_> = page.split_inclusive(';').map(str::to_owned).collect();
+    assert_eq!((version, found.len()), (marks.len() as u64, marks.len()));
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), marks);
+    for stage in Stage::ALL {
+        assert_eq!(store.claim(stage, "worker", HOUR, 1).await.unwrap(), []);
+        assert_eq!(store.next_ready(stage).await.unwrap(), None);
+    }
+}
+
+/// Events follow one another as the states of a task's life do, and claims' fences grow.
+fn check_history(events: &[Event], state: TaskState, fence: u64) {
+    use TaskState::{Cancelled, Delivered, Delivering, Executing, Proving, Queued};
+    assert_eq!((events[0].kind.name.as_str(), events[0].state), ("admitted", Queued));
+    for pair in events.windows(2) {
+        let [before, after] = [&pair[0], &pair[1]].map(|event| event.state);
+        let follows = match pair[1].kind.name.as_str() {
+            "claimed" => matches!(
+                (before, after),
+                (Queued | Executing, Executing) | (Proving, Proving) | (Delivering, Delivering)
+            ),
+            "executed" => (before, after) == (Executing, Proving),
+            "proved" => (before, after) == (Proving, Delivering),
+            "delivered" => (before, after) == (Delivering, Delivered),
+            "postponed" => {
+                matches!((before, after), (Executing, Queued) | (Proving, Proving) | (Delivering, Delivering))
+            }
+            "cancelled" => !before.is_finished() && after == Cancelled,
+            _ => false,
+        };
+        assert!(follows, "{} after {before}: {events:?}", pair[1].kind.name);
+    }
+    assert_eq!(events.last().map(|event| event.state), Some(state));
+    let fences: Vec<_> = events.iter().filter_map(|event| event.kind.detail["fence"].as_u64()).collect();
+    assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+    assert!(fences.last().is_none_or(|last| *last <= fence), "{fences:?}, {fence}");
+}
