@@ -1,14 +1,16 @@
 //! Flags and environment.
 
-use clap::{Parser, ValueEnum};
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use clap::{Parser, Subcommand, ValueEnum};
+use std::{ffi::OsString, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// A prover node of the coprocessor: takes circuits and jobs over gRPC and makes proofs.
 ///
 /// The shared secret is read from the environment variable VALENCE_PROVER_SECRET or from --secret-file.
 #[derive(Parser, Debug)]
-#[command(name = "coprocessor-prover", version)]
+#[command(name = "coprocessor-prover", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// Address to listen on. Beyond loopback it takes a secret, and TLS unless --insecure.
     #[arg(long, env = "COPROCESSOR_PROVER_LISTEN", default_value = "127.0.0.1:37282")]
     pub(crate) listen: SocketAddr,
@@ -40,23 +42,25 @@ pub(crate) struct Args {
     /// Minutes for which results are kept, for callers who lost the answer.
     #[arg(long, default_value_t = 15)]
     pub(crate) keep_minutes: u32,
-    /// Milliseconds that a mock proof takes.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) mock_latency_ms: u64,
-    /// Share of mock proofs that fail on purpose, from 0 to 1.
-    #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
-    pub(crate) mock_failure_rate: f64,
-    /// Chooses which mock proofs fail.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) mock_failure_seed: u64,
-    /// Where SP1 proves.
-    #[cfg(feature = "sp1")]
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    pub(crate) device: DeviceName,
-    /// Directory with SP1's groth16 and plonk circuit artifacts.
-    #[cfg(feature = "sp1")]
+    /// Most MiB of circuits kept in the data directory; beyond that, those not used for longest are removed.
+    #[arg(long, default_value_t = 8192, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) circuit_disk_mib: u64,
+    /// Make SP1 proofs in this process, not in one of their own. A proof that runs can then not be stopped, and one that dies
+    /// takes the node with it.
     #[arg(long)]
-    pub(crate) sp1_artifacts: Option<PathBuf>,
+    pub(crate) in_process: bool,
+    /// Make mock proofs in a process of their own as well: for tests.
+    #[arg(long, hide = true, conflicts_with = "in_process")]
+    pub(crate) isolate_mock: bool,
+    /// Seconds after which a proof is given up. Default: no limit, since coprocessors have one of their own.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "in_process")]
+    pub(crate) max_proof_seconds: Option<u32>,
+    /// A variable that proving processes inherit beside those that SP1, CUDA and the log are set up with; may be given
+    /// several times.
+    #[arg(long = "worker-env", value_name = "NAME")]
+    pub(crate) worker_env: Vec<String>,
+    #[command(flatten)]
+    pub(crate) proving: ProvingArgs,
     /// Certificate chain for TLS, PEM.
     #[arg(long, requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -77,6 +81,87 @@ pub(crate) struct Args {
     pub(crate) log: LogFormat,
 }
 
+/// What is not for people.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// A process that proves for the node that started it.
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// Flags of a worker process.
+#[derive(clap::Args, Debug)]
+pub(crate) struct WorkerArgs {
+    /// What makes proofs.
+    #[arg(long, value_enum)]
+    pub(crate) backend: BackendName,
+    /// How the log is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+    #[command(flatten)]
+    pub(crate) proving: ProvingArgs,
+}
+
+/// How backends prove: for the node and for its workers.
+#[derive(clap::Args, Clone, Debug, PartialEq)]
+pub(crate) struct ProvingArgs {
+    /// Milliseconds that a mock proof takes at least.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) mock_latency_ms: u64,
+    /// Milliseconds that a mock proof may take beyond that; how many is drawn for each.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) mock_jitter_ms: u64,
+    /// Percentage of mock proofs that fail on purpose, from 0 to 100.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = parse_percentage)]
+    pub(crate) mock_failures: f64,
+    /// How they fail, each in one of these ways.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "error")]
+    pub(crate) mock_failure_kinds: Vec<FailureName>,
+    /// Chooses which mock proofs fail, how, and how long each takes: the same ones for the same seed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) mock_seed: u64,
+    /// Where SP1 proves.
+    #[cfg(feature = "sp1")]
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub(crate) device: DeviceName,
+    /// Directory with SP1's groth16 and plonk circuit artifacts.
+    #[cfg(feature = "sp1")]
+    #[arg(long)]
+    pub(crate) sp1_artifacts: Option<PathBuf>,
+}
+
+impl ProvingArgs {
+    /// The flags that say the same.
+    pub(crate) fn to_flags(&self) -> Vec<OsString> {
+        let kinds: Vec<_> = self.mock_failure_kinds.iter().map(|kind| name(*kind)).collect();
+        let flags: Vec<(&str, OsString)> = vec![
+            ("--mock-latency-ms", self.mock_latency_ms.to_string().into()),
+            ("--mock-jitter-ms", self.mock_jitter_ms.to_string().into()),
+            ("--mock-failures", self.mock_failures.to_string().into()),
+            ("--mock-failure-kinds", kinds.join(",").into()),
+            ("--mock-seed", self.mock_seed.to_string().into()),
+        ];
+        let flags = flags.into_iter().chain(self.sp1_flags());
+        flags.flat_map(|(flag, value)| [flag.into(), value]).collect()
+    }
+
+    #[cfg(feature = "sp1")]
+    fn sp1_flags(&self) -> Vec<(&'static str, OsString)> {
+        let artifacts = self.sp1_artifacts.iter().map(|path| ("--sp1-artifacts", path.into()));
+        artifacts.chain([("--device", name(self.device).into())]).collect()
+    }
+
+    #[cfg(not(feature = "sp1"))]
+    fn sp1_flags(&self) -> Vec<(&'static str, OsString)> {
+        Vec::new()
+    }
+}
+
+/// A value's name in flags.
+pub(crate) fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 impl Args {
     /// Time for running proofs at the end.
     pub(crate) fn drain(&self) -> Duration {
@@ -91,6 +176,21 @@ pub(crate) enum BackendName {
     Sp1,
     /// Real outputs, no proofs: for development and load tests.
     Mock,
+}
+
+/// Ways for a mock proof to fail on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailureName {
+    /// An error: trying again may help.
+    Error,
+    /// It never ends.
+    Hang,
+    /// A proof of something else.
+    WrongProof,
+    /// A proof at another root.
+    WrongRoot,
+    /// It is made, and the caller loses the connection.
+    LostStream,
 }
 
 /// Where SP1 proves.
@@ -132,10 +232,10 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "more bytes than there can be".into())
 }
 
-fn parse_share(text: &str) -> Result<f64, String> {
+fn parse_percentage(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("expected a number from 0 to 1".into()),
+        Ok(percentage) if (0.0..=100.0).contains(&percentage) => Ok(percentage),
+        _ => Err("expected a number from 0 to 100".into()),
     }
 }
 
@@ -161,10 +261,22 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_between_none_and_all() {
-        assert_eq!(parse_share("0.25"), Ok(0.25));
-        for wrong in ["1.1", "-0.1", "NaN", "half"] {
-            assert!(parse_share(wrong).is_err(), "{wrong}");
+    fn percentages_are_between_none_and_all() {
+        assert_eq!(parse_percentage("2.5"), Ok(2.5));
+        for wrong in ["100.1", "-0.1", "NaN", "half"] {
+            assert!(parse_percentage(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_worker_is_told_what_the_node_was_told() {
+        let told = ["--mock-latency-ms=7", "--mock-jitter-ms=9", "--mock-failures=2.5", "--mock-seed=3"];
+        for more in [&[][..], &["--mock-failure-kinds=hang,lost-stream"]] {
+            let node = Args::parse_from([&["coprocessor-prover"], &told[..], more].concat());
+            let start = ["coprocessor-prover", "worker", "--backend", "mock"].map(OsString::from);
+            let worker = Args::parse_from(start.into_iter().chain(node.proving.to_flags()));
+            let Some(Command::Worker(worker)) = worker.command else { panic!("{worker:?}") };
+            assert_eq!(worker.proving, node.proving);
         }
     }
 }

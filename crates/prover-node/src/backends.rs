@@ -3,11 +3,11 @@
 use anyhow::bail;
 use coprocessor_prover::{
     ProvingBackend,
-    mock::{MockBackend, MockConfig, MockFailures},
+    mock::{MockBackend, MockConfig, MockFailure, MockFailures},
 };
 use std::{sync::Arc, time::Duration};
 
-use crate::args::{Args, BackendName};
+use crate::args::{Args, BackendName, FailureName, ProvingArgs};
 
 /// Makes them; cheap, they are warmed up later.
 pub(crate) fn backends(args: &Args) -> anyhow::Result<Vec<Arc<dyn ProvingBackend>>> {
@@ -20,25 +20,79 @@ pub(crate) fn backends(args: &Args) -> anyhow::Result<Vec<Arc<dyn ProvingBackend
         if names[..index].contains(name) {
             bail!("--backend names {name:?} twice");
         }
-        backends.push(match name {
-            BackendName::Sp1 => sp1(args)?,
-            BackendName::Mock => Arc::new(mock(args)),
-        });
+        let backend = backend(*name, &args.proving)?;
+        backends.push(if isolates(args, *name) { isolated(args, *name, backend) } else { backend });
     }
     Ok(backends)
 }
 
-fn mock(args: &Args) -> MockBackend {
-    MockBackend::new(MockConfig {
+/// Makes one, to prove in this process.
+pub(crate) fn backend(name: BackendName, args: &ProvingArgs) -> anyhow::Result<Arc<dyn ProvingBackend>> {
+    match name {
+        BackendName::Sp1 => sp1(args),
+        BackendName::Mock => Ok(Arc::new(MockBackend::new(mock(args)))),
+    }
+}
+
+/// Which streams of jobs break off on purpose.
+pub(crate) fn lost_streams(args: &ProvingArgs) -> MockFailures {
+    let (lost, _) = failures(args);
+    MockFailures { rate: lost, seed: args.mock_seed, ..MockFailures::default() }
+}
+
+fn mock(args: &ProvingArgs) -> MockConfig {
+    let (_, rate) = failures(args);
+    let kind = |name: &FailureName| match name {
+        FailureName::Error => Some(MockFailure::Error),
+        FailureName::Hang => Some(MockFailure::Hang),
+        FailureName::WrongProof => Some(MockFailure::WrongProof),
+        FailureName::WrongRoot => Some(MockFailure::WrongRoot),
+        FailureName::LostStream => None,
+    };
+    let kinds = args.mock_failure_kinds.iter().filter_map(kind).collect();
+    MockConfig {
         latency: Duration::from_millis(args.mock_latency_ms),
-        failures: MockFailures { rate: args.mock_failure_rate, seed: args.mock_failure_seed },
+        jitter: Duration::from_millis(args.mock_jitter_ms),
+        failures: MockFailures { rate, kinds, seed: args.mock_seed },
         ..MockConfig::default()
-    })
+    }
+}
+
+/// Shares of jobs that lose their stream, and that fail in the backend.
+fn failures(args: &ProvingArgs) -> (f64, f64) {
+    let kinds = &args.mock_failure_kinds;
+    let lost = kinds.iter().filter(|kind| **kind == FailureName::LostStream).count();
+    let each = args.mock_failures / 100.0 / kinds.len().max(1) as f64;
+    (each * lost as f64, each * (kinds.len() - lost) as f64)
+}
+
+#[cfg(unix)]
+fn isolates(args: &Args, name: BackendName) -> bool {
+    match name {
+        BackendName::Sp1 => !args.in_process,
+        BackendName::Mock => args.isolate_mock,
+    }
+}
+
+#[cfg(unix)]
+fn isolated(args: &Args, name: BackendName, front: Arc<dyn ProvingBackend>) -> Arc<dyn ProvingBackend> {
+    Arc::new(crate::worker::isolated(args, name, front))
+}
+
+/// Elsewhere proofs are made in this process.
+#[cfg(not(unix))]
+fn isolates(_args: &Args, _name: BackendName) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn isolated(_args: &Args, _name: BackendName, front: Arc<dyn ProvingBackend>) -> Arc<dyn ProvingBackend> {
+    front
 }
 
 #[cfg(feature = "sp1")]
 #[allow(clippy::unnecessary_wraps, reason = "without the feature it fails")]
-fn sp1(args: &Args) -> anyhow::Result<Arc<dyn ProvingBackend>> {
+fn sp1(args: &ProvingArgs) -> anyhow::Result<Arc<dyn ProvingBackend>> {
     use crate::args::DeviceName;
     use coprocessor_prover_sp1::{Device, Sp1Backend, Sp1Config};
 
@@ -53,6 +107,23 @@ fn sp1(args: &Args) -> anyhow::Result<Arc<dyn ProvingBackend>> {
 }
 
 #[cfg(not(feature = "sp1"))]
-fn sp1(_args: &Args) -> anyhow::Result<Arc<dyn ProvingBackend>> {
+fn sp1(_args: &ProvingArgs) -> anyhow::Result<Arc<dyn ProvingBackend>> {
     bail!("this build has no SP1; build it with the feature `sp1`, which is on by default, or say --backend mock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn failures_are_shared_out_among_their_kinds() {
+        let flags = ["--mock-failures=40", "--mock-failure-kinds=error,lost-stream,hang,wrong-root"];
+        let args = Args::parse_from([&["coprocessor-prover"], &flags[..]].concat()).proving;
+        let config = mock(&args);
+        assert_eq!(config.failures.kinds, [MockFailure::Error, MockFailure::Hang, MockFailure::WrongRoot]);
+        assert!((config.failures.rate - 0.3).abs() < 1e-9 && (lost_streams(&args).rate - 0.1).abs() < 1e-9);
+        let none = mock(&Args::parse_from(["coprocessor-prover"]).proving);
+        assert_eq!(none, MockConfig::default());
+    }
 }

@@ -6,6 +6,8 @@ mod listen;
 mod logging;
 mod run;
 mod secret;
+#[cfg(unix)]
+mod worker;
 
 use clap::Parser;
 use coprocessor_prover::node::machine::CpuBuild;
@@ -24,12 +26,31 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let args = args::Args::parse();
-    logging::init(args.log);
-    match run::run(&args) {
+    let (log, result) = match &args.command {
+        None => {
+            logging::init(args.log);
+            ("the prover node stops", run::run(&args))
+        }
+        Some(args::Command::Worker(worker)) => {
+            logging::init(worker.log);
+            ("the prover process stops", work(worker))
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the prover node stops");
+            tracing::error!(error = format!("{error:#}"), "{log}");
             ExitCode::FAILURE
         }
     }
+}
+
+#[cfg(unix)]
+fn work(args: &args::WorkerArgs) -> anyhow::Result<()> {
+    worker::run(args)
+}
+
+#[cfg(not(unix))]
+fn work(_args: &args::WorkerArgs) -> anyhow::Result<()> {
+    anyhow::bail!("on this system proofs are made in the node's own process")
 }

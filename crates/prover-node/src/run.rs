@@ -48,6 +48,7 @@ async fn serve_node(args: &Args) -> anyhow::Result<()> {
     if let Some(file) = &args.port_file {
         listen::announce(file, address)?;
     }
+    let config = ServeConfig { secret, tls, lost_streams: backends::lost_streams(&args.proving) };
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(stop_when_told(node.clone(), args.drain(), stop));
     let shutdown = raised(stopped.clone());
@@ -56,7 +57,7 @@ async fn serve_node(args: &Args) -> anyhow::Result<()> {
         tokio::time::sleep(LAST_ANSWERS).await;
     };
     tokio::select! {
-        served = serve(node, listener, ServeConfig { secret, tls }, shutdown) => served?,
+        served = serve(node, listener, config, shutdown) => served?,
         () = overdue => tracing::warn!("stopped with open connections"),
     }
     tracing::info!("stopped");
@@ -65,8 +66,8 @@ async fn serve_node(args: &Args) -> anyhow::Result<()> {
 
 fn node_config(args: &Args) -> anyhow::Result<NodeConfig> {
     let directory = data_directory(args)?.join("circuits");
-    fs::create_dir_all(&directory).with_context(|| {
-        format!("cannot make the data directory {}; choose another with --data-dir", directory.display())
+    make_writable(&directory).with_context(|| {
+        format!("cannot write to the data directory {}; choose another with --data-dir", directory.display())
     })?;
     Ok(NodeConfig {
         version: concat!("coprocessor-prover ", env!("CARGO_PKG_VERSION")).into(),
@@ -74,11 +75,20 @@ fn node_config(args: &Args) -> anyhow::Result<NodeConfig> {
         queue: args.queue,
         memory: args.memory.or_else(machine::available_memory).unwrap_or(u64::MAX),
         circuits: CircuitStore::Directory(directory),
+        circuit_disk: args.circuit_disk_mib << 20,
         circuit_limit: (args.max_circuit_mib as usize) << 20,
         input_limit: (args.max_input_mib as usize) << 20,
         keep_finished: Duration::from_secs(u64::from(args.keep_minutes) * 60),
         ..NodeConfig::default()
     })
+}
+
+/// Makes the directory and writes to it, so that a disk that cannot be used is said now and not at the first circuit.
+fn make_writable(directory: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let probe = directory.join(format!(".unfinished-probe-{}", std::process::id()));
+    fs::write(&probe, b"writable")?;
+    fs::remove_file(probe)
 }
 
 fn data_directory(args: &Args) -> anyhow::Result<PathBuf> {

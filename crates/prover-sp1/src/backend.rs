@@ -93,8 +93,12 @@ impl ProvingBackend for Sp1Backend {
         BackendInfo { backend: Some(Backend::Sp1), version, offers, missing }
     }
 
-    fn warm_up(&self) -> Result<(), BackendError> {
+    fn prepare(&self) -> Result<(), BackendError> {
         self.circuits.warm_up();
+        Ok(())
+    }
+
+    fn warm_up(&self) -> Result<(), BackendError> {
         self.engine();
         Ok(())
     }

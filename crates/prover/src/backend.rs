@@ -2,20 +2,25 @@
 
 use bytes::Bytes;
 use coprocessor_types::{Backend, ProofKind};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use tokio::sync::watch;
 
-use crate::Proof;
+use crate::{Cancellation, Proof};
 
 /// One proving system on this machine. Every method blocks and may take long; the node calls them on threads of its own.
 pub trait ProvingBackend: Send + Sync + 'static {
     /// What it offers here and now, and what it does not and why.
     fn info(&self) -> BackendInfo;
 
-    /// Gets ready what every proof needs (allocations, tables), so that the first job does not wait for it. Called once,
-    /// before any proof.
+    /// Gets ready what set-up and execution need, and nothing that only proofs need. Called once, before anything else.
+    ///
+    /// # Errors
+    /// What keeps it from either.
+    fn prepare(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// Gets ready what every proof needs (allocations, tables), so that the first job does not wait for it. Called
+    /// once, before any proof.
     ///
     /// # Errors
     /// What keeps it from proving.
@@ -47,6 +52,22 @@ pub trait ProvingBackend: Send + Sync + 'static {
         progress: &Progress<'_>,
         cancellation: &Cancellation,
     ) -> Result<Proof, BackendError>;
+
+    /// How able it is to prove, now and whenever that changes. `None`, the default: once it is warm it always is.
+    fn state(&self) -> Option<watch::Receiver<BackendState>> {
+        None
+    }
+}
+
+/// How able a backend is to prove that does so in processes of its own.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct BackendState {
+    /// Processes that prove, or could at once.
+    pub ready: u32,
+    /// Processes that are being started: a proof that needs one waits for it.
+    pub starting: u32,
+    /// Why there are none, and none is to be expected soon.
+    pub down: Option<String>,
 }
 
 /// What a backend can do on this machine.
@@ -98,22 +119,6 @@ pub struct Execution {
     pub public_inputs: Bytes,
     /// Cycles it took.
     pub cycles: u64,
-}
-
-/// Raised once; backends look at it between the steps they can stop at.
-#[derive(Clone, Debug, Default)]
-pub struct Cancellation(Arc<AtomicBool>);
-
-impl Cancellation {
-    /// Asks for the end.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether the end was asked for.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
 }
 
 /// Where a backend says what it is doing.

@@ -63,7 +63,8 @@ pub struct Proof {
     pub proving: Duration,
     /// Time spent making keys; zero when they were there.
     pub set_up: Duration,
-    /// The node process's peak resident memory so far, in bytes.
+    /// Peak resident memory of the process that proved, in bytes: during this proof where it has a process of its own, else so
+    /// far.
     pub peak_memory: u64,
 }
 
@@ -96,6 +97,8 @@ impl NodeInfo {
 pub struct SlotUse {
     /// Jobs it runs at once, at most.
     pub slots: u32,
+    /// Slots whose prover is being started: a job on one of them waits for that.
+    pub starting: u32,
     /// Jobs running.
     pub running: u32,
     /// Jobs that may wait, at most.

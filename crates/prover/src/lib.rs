@@ -2,15 +2,19 @@
 //! back.
 //!
 //! - [`ProvingBackend`] is one proving system on this machine; blocking. [`mock`] is here; SP1 has a crate of its own, because of its weight.
+//! - [`isolated`] runs a backend in a process of its own, which can be killed in the middle of a proof.
 //! - [`node::Node`] queues jobs for its backends: bounded, idempotent, cancellable.
 //! - [`ProverNode`] is a node as the coprocessor sees it: a [`node::Node`] in this process, or a [`remote::RemoteNode`] over gRPC.
 //! - [`verify`] checks a proof against verifying key and public inputs. Nothing a node says is believed without it.
 
 mod backend;
+mod cancellation;
 mod error;
 mod job;
 mod wire;
 
+#[cfg(unix)]
+pub mod isolated;
 pub mod mock;
 pub mod node;
 pub mod remote;
@@ -25,8 +29,9 @@ use coprocessor_types::{Backend, BlobDigest, TaskId};
 use futures::stream::BoxStream;
 
 pub use backend::{
-    BackendError, BackendInfo, Cancellation, Execution, ExecutionLimits, KindOffer, Progress, ProvingBackend, Setup,
+    BackendError, BackendInfo, BackendState, Execution, ExecutionLimits, KindOffer, Progress, ProvingBackend, Setup,
 };
+pub use cancellation::{Cancellation, OnCancel};
 pub use error::NodeError;
 pub use job::{Job, JobEvent, JobKey, NodeInfo, Proof, SlotUse};
 

@@ -19,6 +19,7 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    mock::MockFailures,
     node::{Node, Readiness},
     wire::{
         MAX_MESSAGE,
@@ -39,6 +40,9 @@ pub struct ServeConfig {
     pub secret: Option<SecretString>,
     /// Certificate and key; without them the wire is in clear text.
     pub tls: Option<Tls>,
+    /// Streams of jobs that break off on purpose, for chaos tests: the n-th one after a number of messages that is drawn. The
+    /// kinds do not matter.
+    pub lost_streams: MockFailures,
 }
 
 /// A certificate chain and its private key, both in PEM.
@@ -95,7 +99,7 @@ pub async fn serve(
         .build_v1()?;
     let (reporter, health) = tonic_health::server::health_reporter();
     let readiness = node.readiness();
-    let prover = ProverServer::new(Service::new(node)).max_decoding_message_size(MAX_MESSAGE);
+    let prover = ProverServer::new(Service::new(node, config.lost_streams)).max_decoding_message_size(MAX_MESSAGE);
     let check_reflection = check.clone();
     let served = server
         .add_service(health)

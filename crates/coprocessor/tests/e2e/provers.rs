@@ -117,7 +117,7 @@ async fn a_wrong_secret_is_said_without_saying_it() {
 async fn failures_of_a_node_are_tried_again() {
     let (mut service, program) = deployed().await;
     // Of this seed's proofs the first fails and one of the next few does not.
-    let node = node(service.directory(), "127.0.0.1:0", &["--mock-failure-rate", "0.5", "--mock-failure-seed", "1"]);
+    let node = node(service.directory(), "127.0.0.1:0", &["--mock-failures", "50", "--mock-seed", "1"]);
     service.restart(&["--prover", &format!("http://{}", node.address)]);
     let mut retried = 0;
     for _ in 0..4 {

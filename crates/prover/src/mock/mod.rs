@@ -3,18 +3,17 @@
 //!
 //! For developing controllers and for load tests. It runs SP1 circuits; Groth16 bundles it does not know yet.
 
+mod failures;
 pub mod proof;
 pub mod rv64;
 
 use bytes::Bytes;
 use coprocessor_types::{BlobDigest, ProofKind};
-use sha2::{Digest, Sha256};
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -24,41 +23,24 @@ use crate::{
 };
 use rv64::{Fault, Limits, Outcome, Program};
 
+pub use failures::{MockFailure, MockFailures};
+
 /// Longest message taken over from a failed circuit, in bytes: the last ones, where a panic's message is.
 const MAX_MESSAGE: usize = 4 << 10;
-/// How long a mock proof sleeps between two looks at its cancellation.
-const NAP: Duration = Duration::from_millis(10);
 /// Loaded circuits that are kept.
 const KEPT_CIRCUITS: usize = 32;
 
 /// How a mock backend behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct MockConfig {
-    /// How long a proof takes, beside the execution.
+    /// How long a proof takes at least, beside the execution.
     pub latency: Duration,
+    /// How much longer it may take: each proof takes a share of it that is drawn.
+    pub jitter: Duration,
     /// Proofs that fail on purpose.
     pub failures: MockFailures,
     /// Bounds of an execution beside its cycles.
     pub limits: Limits,
-}
-
-/// Which proofs fail on purpose: a share of them, always the same ones for the same seed.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
-pub struct MockFailures {
-    /// Share of proofs that fail, from 0 to 1.
-    pub rate: f64,
-    /// Chooses which ones: the n-th proof of a backend fails or does not by seed and n alone.
-    pub seed: u64,
-}
-
-impl MockFailures {
-    /// Whether proof number `n` fails.
-    pub fn fails(&self, n: u64) -> bool {
-        let hash = Sha256::new().chain_update(self.seed.to_be_bytes()).chain_update(n.to_be_bytes()).finalize();
-        let (drawn, _) = hash.split_first_chunk().expect("SHA-256 has 32 bytes");
-        // 53 bits: a number in [0, 1) that f64 holds exactly.
-        ((u64::from_be_bytes(*drawn) >> 11) as f64 / (1_u64 << 53) as f64) < self.rate
-    }
 }
 
 /// The mock backend.
@@ -125,18 +107,11 @@ impl MockBackend {
         Ok(Execution { public_inputs: outcome.public_values.into(), cycles: outcome.cycles })
     }
 
-    fn wait(&self, cancellation: &Cancellation) -> Result<(), BackendError> {
-        let end = Instant::now() + self.config.latency;
-        loop {
-            if cancellation.is_cancelled() {
-                return Err(BackendError::Cancelled);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            thread::sleep(left.min(NAP));
-        }
+    /// Waits as long as proof number `n` takes.
+    fn wait(&self, n: u64, cancellation: &Cancellation) -> Result<(), BackendError> {
+        let MockConfig { latency, jitter, failures, .. } = &self.config;
+        let latency = latency.saturating_add(jitter.mul_f64(failures.share(n)));
+        if cancellation.wait(Some(latency)) { Err(BackendError::Cancelled) } else { Ok(()) }
     }
 }
 
@@ -179,22 +154,51 @@ impl ProvingBackend for MockBackend {
         progress.step("proving");
         let number = self.proofs.fetch_add(1, Ordering::Relaxed);
         let execution = self.run(&loaded, input, ExecutionLimits::default(), &|| cancellation.is_cancelled())?;
-        self.wait(cancellation)?;
-        if self.config.failures.fails(number) {
-            return Err(BackendError::Failed {
-                reason: "a failure on purpose, as the mock backend was told to".into(),
-            });
+        self.wait(number, cancellation)?;
+        let mut public_inputs = execution.public_inputs.clone();
+        let mut bytes = proof::encode(loaded.digest, &public_inputs);
+        match self.config.failures.draw(number) {
+            None => {}
+            Some(MockFailure::Error) => {
+                let reason = "a failure on purpose, as the mock backend was told to".into();
+                return Err(BackendError::Failed { reason });
+            }
+            Some(MockFailure::Hang) => {
+                cancellation.wait(None);
+                return Err(BackendError::Cancelled);
+            }
+            Some(MockFailure::WrongProof) => spoil(&mut bytes),
+            Some(MockFailure::WrongRoot) => {
+                public_inputs = claim_another_root(&public_inputs);
+                bytes = proof::encode(loaded.digest, &public_inputs);
+            }
         }
         Ok(Proof {
             kind,
-            bytes: proof::encode(loaded.digest, &execution.public_inputs).into(),
-            public_inputs: execution.public_inputs,
+            bytes: bytes.into(),
+            public_inputs,
             cycles: execution.cycles,
             proving: began.elapsed(),
             set_up: Duration::ZERO,
             peak_memory: 0,
         })
     }
+}
+
+/// Makes it the proof of something else.
+fn spoil(proof: &mut [u8]) {
+    if let Some(last) = proof.last_mut() {
+        *last ^= 1;
+    }
+}
+
+/// The same output at a root that nobody pinned.
+fn claim_another_root(public_inputs: &[u8]) -> Bytes {
+    let mut claimed = public_inputs.to_vec();
+    if let Some(first) = claimed.first_mut() {
+        *first ^= 1;
+    }
+    claimed.into()
 }
 
 /// Whether two are the same bytes at the same place: equal without looking at them. The one that is kept holds its memory,

@@ -4,7 +4,7 @@ use crate::{
     verify::{Claim, MockVerifier, ProofVerifier},
 };
 use coprocessor_types::{Backend, CircuitInput, OpenedWitness, PublicInputs, Root};
-use std::path::PathBuf;
+use std::{path::PathBuf, thread};
 
 fn input(data: &[u8]) -> Vec<u8> {
     CircuitInput { root: Root([3; 32]), witnesses: vec![OpenedWitness::Data(data.to_vec())] }.to_bytes()
@@ -75,24 +75,59 @@ fn failures_say_what_the_circuit_said() {
 
 #[test]
 fn the_same_seed_fails_the_same_proofs() {
-    let config = MockConfig { failures: MockFailures { rate: 0.5, seed: 7 }, ..MockConfig::default() };
+    let config = MockConfig {
+        failures: MockFailures { rate: 0.5, seed: 7, ..MockFailures::default() },
+        ..MockConfig::default()
+    };
     let outcomes = || {
-        let backend = MockBackend::new(config);
+        let backend = MockBackend::new(config.clone());
         let circuit = testing::echo();
         (0..32).map(|_| prove(&backend, &circuit, &input(b"x")).is_ok()).collect::<Vec<_>>()
     };
     let first = outcomes();
     assert_eq!(outcomes(), first);
     assert!(first.contains(&true) && first.contains(&false));
-    assert!((0..1000).all(|n| !MockFailures { rate: 0.0, seed: n }.fails(n)));
-    assert!((0..1000).all(|n| MockFailures { rate: 1.0, seed: n }.fails(n)));
 }
 
 #[test]
-fn latency_and_endless_circuits_end_at_cancellation() {
-    let config = MockConfig { latency: Duration::from_secs(600), ..MockConfig::default() };
-    let backend = MockBackend::new(config);
-    for circuit in [testing::echo(), testing::endless()] {
+fn wrong_proofs_are_refused_or_claim_another_root() {
+    let circuit = testing::echo();
+    let wrong = |kind| {
+        let failures = MockFailures { rate: 1.0, kinds: vec![kind], seed: 0 };
+        let backend = MockBackend::new(MockConfig { failures, ..MockConfig::default() });
+        prove(&backend, &circuit, &input(b"data")).unwrap()
+    };
+    let verify = |proof: &Proof, public_inputs: &[u8]| {
+        MockVerifier.verify(&Claim {
+            backend: Backend::Sp1,
+            kind: ProofKind::Mock,
+            circuit: BlobDigest::of(&circuit),
+            verifying_key: &[],
+            proof: &proof.bytes,
+            public_inputs,
+        })
+    };
+    let proof = wrong(MockFailure::WrongProof);
+    assert!(verify(&proof, &proof.public_inputs).is_err());
+    let proof = wrong(MockFailure::WrongRoot);
+    assert_eq!(verify(&proof, &proof.public_inputs), Ok(()), "it fits what it claims");
+    let claimed = PublicInputs::from_bytes(&proof.public_inputs).unwrap();
+    assert!(claimed.root != Root([3; 32]) && claimed.output == b"data");
+    let honest = PublicInputs { root: Root([3; 32]), ..claimed };
+    assert!(verify(&proof, &honest.to_bytes()).is_err());
+}
+
+#[test]
+fn whatever_takes_long_ends_at_cancellation() {
+    let long = Duration::from_secs(600);
+    let hanging = MockFailures { rate: 1.0, kinds: vec![MockFailure::Hang], seed: 0 };
+    for (config, circuit) in [
+        (MockConfig { latency: long, ..MockConfig::default() }, testing::echo()),
+        (MockConfig { jitter: long, ..MockConfig::default() }, testing::echo()),
+        (MockConfig { failures: hanging, ..MockConfig::default() }, testing::echo()),
+        (MockConfig::default(), testing::endless()),
+    ] {
+        let backend = MockBackend::new(config);
         let cancellation = Cancellation::default();
         thread::scope(|scope| {
             let proving = scope

@@ -3,23 +3,14 @@
 use bytes::Bytes;
 use coprocessor_types::{Backend, BlobDigest};
 use std::{
-    collections::VecDeque,
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{CircuitStore, NodeConfig};
+use super::{CircuitStore, NodeConfig, directory::Directory};
 use crate::{BackendError, NodeError, ProvingBackend, Setup};
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
-const BACKENDS: [Backend; 2] = [Backend::Sp1, Backend::Groth16];
-/// Begins the names of files that are being written.
-const UNFINISHED: &str = ".unfinished-";
 
 /// A circuit and the keys made for it.
 pub(super) struct Circuit {
@@ -50,31 +41,33 @@ impl Circuit {
 }
 
 pub(super) struct Circuits {
-    directory: Option<PathBuf>,
+    directory: Option<Directory>,
     limit: usize,
     cache_limit: usize,
     backends: usize,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
     /// The one used last is the last.
-    cache: Mutex<VecDeque<Arc<Circuit>>>,
-    written: AtomicU64,
+    kept: VecDeque<Arc<Circuit>>,
+    /// Those that are kept, and those that only their jobs hold.
+    known: HashMap<BlobDigest, Weak<Circuit>>,
 }
 
 impl Circuits {
     pub(super) fn new(config: &NodeConfig, backends: usize) -> Self {
         let directory = match &config.circuits {
             CircuitStore::Memory => None,
-            CircuitStore::Directory(path) => Some(path.clone()),
+            CircuitStore::Directory(path) => Some(Directory::open(path.clone(), config.circuit_disk)),
         };
-        if let Some(directory) = &directory {
-            remove_unfinished(directory);
-        }
         Self {
             directory,
             limit: config.circuit_limit,
             cache_limit: config.circuit_cache,
             backends,
             cache: Mutex::default(),
-            written: AtomicU64::new(0),
         }
     }
 
@@ -97,7 +90,8 @@ impl Circuits {
             return Ok(digest);
         }
         if let Some(directory) = &self.directory {
-            self.write(directory, digest, backend, &bytes).map_err(|error| disk(directory, &error))?;
+            let in_use = |digest| self.cache().is_in_use(digest);
+            directory.write(digest, backend, &bytes, &in_use).map_err(failed)?;
         }
         self.keep(digest, backend, bytes);
         Ok(digest)
@@ -105,10 +99,10 @@ impl Circuits {
 
     /// A circuit in memory.
     pub(super) fn cached(&self, digest: BlobDigest) -> Option<Arc<Circuit>> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = cache.iter().position(|circuit| circuit.digest == digest)?;
-        let circuit = cache.remove(index)?;
-        cache.push_back(Arc::clone(&circuit));
+        let circuit = self.cache().find(digest)?;
+        if let Some(directory) = &self.directory {
+            directory.note_use(digest);
+        }
         Some(circuit)
     }
 
@@ -118,78 +112,62 @@ impl Circuits {
             return Ok(Some(circuit));
         }
         let Some(directory) = &self.directory else { return Ok(None) };
-        for backend in BACKENDS {
-            let path = path(directory, digest, backend);
-            let bytes = match fs::read(&path) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(disk(&path, &error)),
-            };
-            if BlobDigest::of(&bytes) == digest {
-                return Ok(Some(self.keep(digest, backend, bytes.into())));
-            }
-            tracing::warn!(path = %path.display(), "a circuit on the disk is damaged; it has to be uploaded again");
-            fs::remove_file(&path).map_err(|error| disk(&path, &error))?;
-        }
-        Ok(None)
+        let read = directory.read(digest).map_err(failed)?;
+        Ok(read.map(|(backend, bytes)| self.keep(digest, backend, bytes.into())))
     }
 
     fn keep(&self, digest: BlobDigest, backend: Backend, bytes: Bytes) -> Arc<Circuit> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(circuit) = cache.iter().find(|circuit| circuit.digest == digest) {
-            return Arc::clone(circuit);
+        let mut cache = self.cache();
+        if let Some(circuit) = cache.find(digest) {
+            return circuit;
         }
         let keys = (0..self.backends).map(|_| Mutex::default()).collect();
         let circuit = Arc::new(Circuit { digest, backend, bytes, keys });
-        cache.push_back(Arc::clone(&circuit));
-        let mut held: usize = cache.iter().map(|circuit| circuit.bytes.len()).sum();
-        while held > self.cache_limit && cache.len() > 1 {
-            held -= cache.pop_front().map_or(0, |oldest| oldest.bytes.len());
-        }
+        cache.keep(&circuit, self.cache_limit);
         circuit
     }
 
-    /// Whole and durable, or not at all.
-    fn write(&self, directory: &Path, digest: BlobDigest, backend: Backend, bytes: &[u8]) -> io::Result<()> {
-        let path = path(directory, digest, backend);
-        fs::create_dir_all(directory)?;
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let unfinished = directory.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
-        let written = File::create(&unfinished).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)?;
-            File::open(directory)?.sync_all()
-        });
-        if written.is_err() {
-            // The first error is the one worth telling.
-            let _ = fs::remove_file(&unfinished);
-        }
-        written
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn path(directory: &Path, digest: BlobDigest, backend: Backend) -> PathBuf {
-    directory.join(format!("{digest}.{backend}"))
-}
-
-/// What a process that died left half written. Failing at it loses only disk space.
-fn remove_unfinished(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            let _ = fs::remove_file(entry.path());
+impl Cache {
+    fn find(&mut self, digest: BlobDigest) -> Option<Arc<Circuit>> {
+        let index = self.kept.iter().rposition(|circuit| circuit.digest == digest);
+        if let Some(circuit) = index.and_then(|index| self.kept.remove(index)) {
+            self.kept.push_back(Arc::clone(&circuit));
+            return Some(circuit);
         }
+        self.known.get(&digest)?.upgrade()
+    }
+
+    fn keep(&mut self, circuit: &Arc<Circuit>, limit: usize) {
+        self.kept.push_back(Arc::clone(circuit));
+        let mut held: usize = self.kept.iter().map(|circuit| circuit.bytes.len()).sum();
+        while held > limit && self.kept.len() > 1 {
+            held -= self.kept.pop_front().map_or(0, |oldest| oldest.bytes.len());
+        }
+        self.known.retain(|_, circuit| circuit.strong_count() > 0);
+        self.known.insert(circuit.digest, Arc::downgrade(circuit));
+    }
+
+    /// Whether anybody holds it beside this cache.
+    fn is_in_use(&self, digest: BlobDigest) -> bool {
+        let kept = self.kept.iter().filter(|circuit| circuit.digest == digest).count();
+        self.known.get(&digest).is_some_and(|circuit| circuit.strong_count() > kept)
     }
 }
 
-fn disk(path: &Path, error: &io::Error) -> NodeError {
-    NodeError::Failed { reason: format!("its circuit directory, {}: {error}", path.display()) }
+fn failed(error: impl ToString) -> NodeError {
+    NodeError::Failed { reason: error.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing;
+    use std::{fs, path::Path};
 
     fn circuits(directory: &Path, limit: usize) -> Circuits {
         let circuits = CircuitStore::Directory(directory.to_owned());
@@ -200,12 +178,10 @@ mod tests {
     fn a_directory_outlives_the_process() {
         let directory = tempfile::tempdir().unwrap();
         let digest = circuits(directory.path(), 1 << 20).add(Backend::Sp1, testing::echo()).unwrap();
-        fs::write(directory.path().join(".unfinished-1-0"), b"half").unwrap();
         let again = circuits(directory.path(), 1 << 20);
         assert!(again.cached(digest).is_none());
         let circuit = again.load(digest).unwrap().unwrap();
         assert_eq!((circuit.backend, &circuit.bytes), (Backend::Sp1, &testing::echo()));
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "what was half written is gone");
         assert!(again.load(BlobDigest([0; 32])).unwrap().is_none());
     }
 
@@ -213,7 +189,7 @@ mod tests {
     fn a_damaged_file_is_no_circuit() {
         let directory = tempfile::tempdir().unwrap();
         let digest = circuits(directory.path(), 1 << 20).add(Backend::Sp1, testing::echo()).unwrap();
-        fs::write(path(directory.path(), digest, Backend::Sp1), b"\x7fELF damaged").unwrap();
+        fs::write(directory.path().join(format!("{digest}.sp1")), b"\x7fELF damaged").unwrap();
         assert!(circuits(directory.path(), 1 << 20).load(digest).unwrap().is_none());
         assert_eq!(circuits(directory.path(), 1 << 20).add(Backend::Sp1, testing::echo()).unwrap(), digest);
         assert!(circuits(directory.path(), 1 << 20).load(digest).unwrap().is_some());
@@ -244,5 +220,25 @@ mod tests {
         let circuits = circuits(&file.join("below"), 1 << 20);
         assert!(matches!(circuits.add(Backend::Sp1, testing::echo()), Err(NodeError::Failed { .. })));
         assert!(circuits.cached(BlobDigest::of(&testing::echo())).is_none());
+    }
+
+    #[test]
+    fn what_a_job_holds_is_found_and_stays_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let room = testing::echo().len() as u64 + 1;
+        let store = CircuitStore::Directory(directory.path().to_owned());
+        let config = NodeConfig { circuits: store, circuit_disk: room, circuit_cache: 1, ..NodeConfig::default() };
+        let circuits = Circuits::new(&config, 1);
+        let echo = circuits.add(Backend::Sp1, testing::echo()).unwrap();
+        let held = circuits.load(echo).unwrap().unwrap();
+        let refused = circuits.add(Backend::Sp1, testing::endless());
+        assert!(matches!(&refused, Err(NodeError::Failed { reason }) if reason.contains("in use")), "{refused:?}");
+        circuits.keep(BlobDigest([7; 32]), Backend::Sp1, Bytes::new());
+        assert!(circuits.cache().kept.iter().all(|circuit| circuit.digest != echo), "not in the cache");
+        assert!(Arc::ptr_eq(&held, &circuits.cached(echo).unwrap()));
+        assert!(circuits.add(Backend::Sp1, testing::endless()).is_err());
+        drop(held);
+        circuits.add(Backend::Sp1, testing::endless()).unwrap();
+        assert!(circuits.load(echo).unwrap().is_none(), "it made room");
     }
 }

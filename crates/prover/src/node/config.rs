@@ -15,6 +15,9 @@ pub struct NodeConfig {
     pub memory: u64,
     /// Where circuits are kept.
     pub circuits: CircuitStore,
+    /// Most bytes of circuits in the directory; beyond that, the ones not used for longest are removed, but none that a job
+    /// uses.
+    pub circuit_disk: u64,
     /// Largest circuit it takes, in bytes.
     pub circuit_limit: usize,
     /// Circuits held in memory, in bytes; beyond that, the ones not used for longest are dropped (and read again from the
@@ -39,7 +42,7 @@ pub struct NodeConfig {
 pub enum CircuitStore {
     /// In memory: gone with the process, and bounded by [`NodeConfig::circuit_cache`].
     Memory,
-    /// In a directory, which is made when needed and grows with every circuit.
+    /// In a directory, which is made when needed and bounded by [`NodeConfig::circuit_disk`].
     Directory(PathBuf),
 }
 
@@ -53,6 +56,7 @@ impl Default for NodeConfig {
             queue: 64,
             memory: u64::MAX,
             circuits: CircuitStore::Memory,
+            circuit_disk: 8 << 30,
             circuit_limit: 64 << 20,
             circuit_cache: 256 << 20,
             input_limit: 64 << 20,

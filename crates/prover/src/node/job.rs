@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use coprocessor_types::{BlobDigest, ProofKind, TaskId};
 use futures::{StreamExt, stream, stream::BoxStream};
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::watch;
 
-use super::circuits::Circuit;
 use crate::{Cancellation, JobEvent, NodeError};
 
 /// Steps that are kept for callers who join later.
@@ -14,7 +13,7 @@ const MAX_EVENTS: usize = 256;
 
 pub(super) struct Record {
     pub(super) task: TaskId,
-    pub(super) circuit: Arc<Circuit>,
+    pub(super) circuit: BlobDigest,
     pub(super) kind: ProofKind,
     pub(super) input_digest: BlobDigest,
     /// Index of the backend that makes it.
@@ -22,6 +21,8 @@ pub(super) struct Record {
     /// Memory set aside for it, in bytes.
     pub(super) memory: u64,
     pub(super) cancellation: Cancellation,
+    /// It has a slot, or had one.
+    pub(super) on_slot: AtomicBool,
     log: watch::Sender<Log>,
 }
 
@@ -35,7 +36,7 @@ struct Log {
 impl Record {
     pub(super) fn new(
         task: TaskId,
-        circuit: Arc<Circuit>,
+        circuit: BlobDigest,
         kind: ProofKind,
         input: &Bytes,
         backend: usize,
@@ -49,13 +50,14 @@ impl Record {
             backend,
             memory,
             cancellation: Cancellation::default(),
+            on_slot: AtomicBool::new(false),
             log: watch::Sender::new(Log::default()),
         }
     }
 
     /// Whether it is the same work.
     pub(super) fn is(&self, circuit: BlobDigest, kind: ProofKind, input_digest: BlobDigest) -> bool {
-        (self.circuit.digest, self.kind, self.input_digest) == (circuit, kind, input_digest)
+        (self.circuit, self.kind, self.input_digest) == (circuit, kind, input_digest)
     }
 
     /// Tells what happens. Nothing does after the end.

@@ -45,9 +45,24 @@ pub fn available_memory() -> Option<u64> {
     Some(group_memory().map_or(machine, |group| group.min(machine)))
 }
 
-/// This process's peak resident memory so far, in bytes; zero on a system that does not tell.
+/// This process's peak resident memory since it began or since [`forget_peak_memory`], in bytes; zero on a system that does
+/// not tell.
 pub fn peak_memory() -> u64 {
-    fs::read_to_string("/proc/self/status").ok().and_then(|status| field(&status, "VmHWM:")).unwrap_or(0)
+    peak_of("self").unwrap_or(0)
+}
+
+/// Another process's peak resident memory, in bytes; `None` once it has ended, and on a system that does not tell.
+pub fn peak_memory_of(process: u32) -> Option<u64> {
+    peak_of(&process.to_string())
+}
+
+/// Has [`peak_memory`] begin anew. On a system that does not know how, it goes on from where it was.
+pub fn forget_peak_memory() {
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+fn peak_of(process: &str) -> Option<u64> {
+    field(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmHWM:")
 }
 
 struct Feature {

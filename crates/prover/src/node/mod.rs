@@ -7,9 +7,10 @@
 
 mod circuits;
 mod config;
+mod directory;
 mod job;
 mod queue;
-mod thread;
+pub(crate) mod thread;
 
 pub mod machine;
 
@@ -50,9 +51,9 @@ impl Drop for Owner {
 pub enum Readiness {
     /// It can.
     Ready,
-    /// It takes work, but its backends are getting ready: the first job will wait.
+    /// It takes work, but its backends are getting ready, at first or after one was killed: the next job will wait.
     WarmingUp,
-    /// None of its backends can prove; [`NodeInfo`] says why.
+    /// None of its backends can prove, for now at least; [`NodeInfo`] says why.
     Unfit,
     /// It takes nothing new.
     Draining,
@@ -73,14 +74,14 @@ impl Node {
             let core = &node.0.core;
             for (index, backend) in core.backends.iter().enumerate() {
                 let backend = Arc::clone(backend);
-                let warmed = thread::run("warm-up", move || backend.warm_up()).await;
+                let warming = move || backend.prepare().and_then(|()| backend.warm_up());
+                let warmed = thread::run("warm-up", warming).await;
                 if let Err(error) = warmed {
                     tracing::error!(backend = core.backends[index].info().version, %error, "a backend cannot prove");
                     core.mark_unfit(index, error.to_string());
                 }
             }
-            let fit = node.infos().iter().any(|info| !info.offers.is_empty());
-            core.set_readiness(if fit { Readiness::Ready } else { Readiness::Unfit });
+            core.keep_judging();
         }
     }
 
@@ -99,7 +100,10 @@ impl Node {
     pub async fn drain(&self, limit: Duration) -> u32 {
         let core = &self.0.core;
         core.stop_taking();
-        core.cut_waiting(&NodeError::Draining);
+        let given_back = core.cut_waiting(&NodeError::Draining);
+        if given_back > 0 {
+            tracing::info!(jobs = given_back, "what waited is given back");
+        }
         let mut running = core.running.subscribe();
         let finished = tokio::time::timeout(limit, running.wait_for(|count| *count == 0)).await;
         if finished.is_ok() { 0 } else { core.cut(&NodeError::Draining) }

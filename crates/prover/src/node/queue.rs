@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{Circuits, NodeConfig, Readiness, circuits::Circuit, job::Record, machine, thread};
 use crate::{
-    BackendInfo, Execution, ExecutionLimits, Job, JobEvent, JobKey, NodeError, Progress, Proof, ProvingBackend, SlotUse,
+    BackendInfo, BackendState, Execution, ExecutionLimits, Job, JobEvent, JobKey, NodeError, Progress, Proof,
+    ProvingBackend, SlotUse,
 };
 
 /// How often a job may be passed by later ones that fit into the memory that is free, before it is waited for.
@@ -29,6 +30,8 @@ type Events = BoxStream<'static, Result<JobEvent, NodeError>>;
 
 pub(super) struct Core {
     pub(super) backends: Vec<Arc<dyn ProvingBackend>>,
+    /// By backend: how able it is, where that changes.
+    states: Vec<Option<watch::Receiver<BackendState>>>,
     pub(super) config: NodeConfig,
     pub(super) circuits: Circuits,
     pub(super) readiness: watch::Sender<Readiness>,
@@ -64,6 +67,7 @@ struct Entry {
 
 struct Waiting {
     record: Arc<Record>,
+    circuit: Arc<Circuit>,
     input: Bytes,
     cycles: u64,
     passed: u32,
@@ -79,6 +83,7 @@ impl Core {
             executions: Semaphore::new(config.executions.get() as usize),
             waiting_executions: AtomicU32::new(0),
             state: Mutex::default(),
+            states: backends.iter().map(|backend| backend.state()).collect(),
             backends,
             config,
         })
@@ -91,8 +96,9 @@ impl Core {
         for (index, info) in infos.iter_mut().enumerate() {
             let missing = &mut info.missing;
             info.offers.retain(|offer| {
-                let reason = match unfit.get(&index) {
-                    Some(reason) => reason.clone(),
+                let down = || self.states[index].as_ref().and_then(|state| state.borrow().down.clone());
+                let reason = match unfit.get(&index).cloned().or_else(down) {
+                    Some(reason) => reason,
                     None if offer.memory > self.config.memory => self.too_big(offer.memory),
                     None => return true,
                 };
@@ -107,6 +113,7 @@ impl Core {
         let state = self.state();
         SlotUse {
             slots: self.config.slots.get(),
+            starting: self.states.iter().flatten().map(|state| state.borrow().starting).sum(),
             running: state.running,
             queue: self.config.queue,
             waiting: state.waiting(),
@@ -124,8 +131,39 @@ impl Core {
         });
     }
 
+    /// Whether a backend can prove now, once all of them have been warmed up.
+    pub(super) fn judge(&self) {
+        let able = |(index, _): &(usize, BackendInfo)| {
+            self.states[*index].as_ref().is_none_or(|state| state.borrow().ready > 0)
+        };
+        let offering: Vec<_> =
+            self.infos().into_iter().enumerate().filter(|(_, info)| !info.offers.is_empty()).collect();
+        self.set_readiness(match &offering[..] {
+            [] => Readiness::Unfit,
+            offering if offering.iter().any(able) => Readiness::Ready,
+            _ => Readiness::WarmingUp,
+        });
+    }
+
+    /// Judges again whenever a backend's state changes, for as long as there is a node.
+    pub(super) fn keep_judging(self: &Arc<Self>) {
+        for mut state in self.states.iter().flatten().cloned() {
+            let core = Arc::downgrade(self);
+            tokio::spawn(async move {
+                while state.changed().await.is_ok() {
+                    let Some(core) = core.upgrade() else { return };
+                    core.judge();
+                }
+            });
+        }
+        self.judge();
+    }
+
+    /// From now on it offers nothing; unless it is one that says itself when it is down, and may recover.
     pub(super) fn mark_unfit(&self, backend: usize, reason: String) {
-        self.state().unfit.insert(backend, reason);
+        if self.states[backend].as_ref().is_none_or(|state| state.borrow().down.is_none()) {
+            self.state().unfit.insert(backend, reason);
+        }
     }
 
     /// The backend that knows circuits of that kind best: one of their own before the mock.
@@ -169,7 +207,7 @@ impl Core {
         let Job { key, kind, input, .. } = job;
         let (backend, memory) = self.offer(circuit.backend, kind)?;
         self.check_input(&input).map_err(|reason| NodeError::Unsupported { kind, reason })?;
-        let record = Arc::new(Record::new(key.task, circuit, kind, &input, backend, memory));
+        let record = Arc::new(Record::new(key.task, circuit.digest, kind, &input, backend, memory));
         let mut state = self.state();
         state.forget_old(&self.config);
         if let Some(events) = state.join(key, &record)? {
@@ -188,7 +226,7 @@ impl Core {
         record.tell(JobEvent::Queued { ahead: waiting });
         let events = record.follow();
         tracing::debug!(task = %key.task, fence = key.fence, %kind, "job accepted");
-        tokio::spawn(self.prepare(record, input));
+        tokio::spawn(self.prepare(record, circuit, input));
         Ok(events)
     }
 
@@ -216,20 +254,20 @@ impl Core {
         self.readiness.send_replace(Readiness::Draining);
     }
 
-    /// Ends what does not run yet.
-    pub(super) fn cut_waiting(&self, reason: &NodeError) {
-        let mut state = self.state();
-        let waiting: Vec<_> = state.ready.iter().map(|waiting| waiting.record.task).collect();
-        for task in waiting {
-            state.abandon(task, reason);
-        }
+    /// Ends what has no slot yet, whether it waits for one or is executed; gives the number of such jobs.
+    pub(super) fn cut_waiting(&self, reason: &NodeError) -> u32 {
+        self.cut_where(reason, |record| !record.on_slot.load(Ordering::Relaxed))
     }
 
     /// Ends everything; gives the number of jobs that had not ended.
     pub(super) fn cut(&self, reason: &NodeError) -> u32 {
+        self.cut_where(reason, |_| true)
+    }
+
+    fn cut_where(&self, reason: &NodeError, wanted: impl Fn(&Record) -> bool) -> u32 {
         let mut state = self.state();
-        let open: Vec<_> =
-            state.jobs.iter().filter(|(_, entry)| !entry.record.has_ended()).map(|(task, _)| *task).collect();
+        let open = |record: &Record| !record.has_ended() && wanted(record);
+        let open: Vec<_> = state.jobs.iter().filter(|(_, entry)| open(&entry.record)).map(|(task, _)| *task).collect();
         for task in &open {
             state.abandon(*task, reason);
         }
@@ -268,13 +306,13 @@ impl Core {
     }
 
     /// Executes a job, and puts it in line when that went well.
-    async fn prepare(self: Arc<Self>, record: Arc<Record>, input: Bytes) {
+    async fn prepare(self: Arc<Self>, record: Arc<Record>, circuit: Arc<Circuit>, input: Bytes) {
         record.tell(JobEvent::Step { name: "executing".into() });
         let limits = ExecutionLimits { cycles: self.config.max_cycles };
         let executed = if record.has_ended() {
             Err(NodeError::Cancelled)
         } else {
-            self.execute(record.backend, Arc::clone(&record.circuit), input.clone(), limits).await
+            self.execute(record.backend, Arc::clone(&circuit), input.clone(), limits).await
         };
         let mut state = self.state();
         state.executing -= 1;
@@ -290,7 +328,7 @@ impl Core {
             Ok(execution) => {
                 if !record.has_ended() {
                     let cycles = execution.cycles;
-                    state.ready.push_back(Waiting { record, input, cycles, passed: 0 });
+                    state.ready.push_back(Waiting { record, circuit, input, cycles, passed: 0 });
                 }
                 drop(state);
                 self.start_what_fits();
@@ -302,26 +340,29 @@ impl Core {
     fn start_what_fits(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
-            let Some(Waiting { record, input, cycles, .. }) = state.next(&self.config) else { return };
+            let Some(Waiting { record, circuit, input, cycles, .. }) = state.next(&self.config) else { return };
+            record.on_slot.store(true, Ordering::Relaxed);
             state.running += 1;
             state.memory += record.memory;
             self.running.send_replace(state.running);
             drop(state);
             let slot = Slot { core: Arc::clone(self), memory: record.memory, held: true };
             let job = Arc::clone(&record);
-            if let Err(error) = thread::spawn("prove", move || slot.prove(&job, &input, cycles)) {
+            if let Err(error) = thread::spawn("prove", move || slot.prove(&job, &circuit, &input, cycles)) {
                 self.finish(&record, Err(error), None);
             }
         }
     }
 
-    fn prove(&self, record: &Record, input: &[u8], cycles: u64) -> Result<Proof, NodeError> {
+    fn prove(&self, record: &Record, circuit: &Circuit, input: &[u8], cycles: u64) -> Result<Proof, NodeError> {
         let backend = &*self.backends[record.backend];
         let step = |name: &str| record.tell(JobEvent::Step { name: name.into() });
         thread::catch(|| {
-            let circuit = &record.circuit.bytes;
-            let mut proof = backend.prove(circuit, input, record.kind, &Progress(&step), &record.cancellation)?;
-            proof.peak_memory = proof.peak_memory.max(machine::peak_memory());
+            let progress = Progress(&step);
+            let mut proof = backend.prove(&circuit.bytes, input, record.kind, &progress, &record.cancellation)?;
+            if proof.peak_memory == 0 {
+                proof.peak_memory = machine::peak_memory();
+            }
             proof.cycles = cycles;
             Ok(proof)
         })
@@ -361,7 +402,7 @@ impl State {
         if key.fence < entry.fence {
             return Err(NodeError::StaleFence);
         }
-        let same = entry.record.is(record.circuit.digest, record.kind, record.input_digest);
+        let same = entry.record.is(record.circuit, record.kind, record.input_digest);
         let higher = key.fence > entry.fence;
         if !same {
             return if higher { Ok(None) } else { Err(NodeError::StaleFence) };
@@ -430,13 +471,13 @@ struct Slot {
 }
 
 impl Slot {
-    fn prove(mut self, record: &Arc<Record>, input: &[u8], cycles: u64) {
+    fn prove(mut self, record: &Arc<Record>, circuit: &Circuit, input: &[u8], cycles: u64) {
         if record.has_ended() {
             return;
         }
         record.tell(JobEvent::Started);
         let core = Arc::clone(&self.core);
-        let result = core.prove(record, input, cycles);
+        let result = core.prove(record, circuit, input, cycles);
         core.finish(record, result, Some(&mut self));
     }
 

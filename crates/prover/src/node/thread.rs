@@ -31,11 +31,14 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
 
 /// Calls a backend; a panic becomes [`NodeError::Failed`].
 pub(super) fn catch<T>(call: impl FnOnce() -> Result<T, BackendError>) -> Result<T, NodeError> {
+    catch_panic(call).map_err(failed)?.map_err(NodeError::from)
+}
+
+/// Calls a backend; a panic becomes a reason for people.
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     // What the call works on belongs to it, or is a backend, which answers for its own state.
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(NodeError::from),
-        Err(panic) => Err(failed(format!("the backend panicked: {}", message(&*panic)))),
-    }
+    let caught = catch_unwind(AssertUnwindSafe(call));
+    caught.map_err(|panic| format!("the backend panicked: {}", message(&*panic)))
 }
 
 /// Runs what reads or writes files.

@@ -2,11 +2,16 @@
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     ExecutionLimits, Job, JobEvent, JobKey, NodeError, ProverNode,
+    mock::MockFailures,
     node::Node,
     wire::{
         self, Assembly, chunks,
@@ -18,13 +23,25 @@ use crate::{
 /// How long a caller has to send all of its chunks.
 const UPLOAD_TIME: Duration = Duration::from_secs(10 * 60);
 
+/// Most messages that come before a stream breaks off on purpose: enough to reach into a proof.
+const BEFORE_LOSS: f64 = 6.0;
+
 pub(super) struct Service {
     node: Node,
+    lost_streams: MockFailures,
+    streams: AtomicU64,
 }
 
 impl Service {
-    pub(super) fn new(node: Node) -> Self {
-        Self { node }
+    pub(super) fn new(node: Node, lost_streams: MockFailures) -> Self {
+        Self { node, lost_streams, streams: AtomicU64::new(0) }
+    }
+
+    /// After how many messages the next stream breaks off on purpose, when it does.
+    fn loss(&self) -> Option<usize> {
+        let number = self.streams.fetch_add(1, Ordering::Relaxed);
+        let lost = self.lost_streams.fails(number);
+        lost.then(|| (self.lost_streams.share(number) * BEFORE_LOSS) as usize)
     }
 }
 
@@ -108,7 +125,14 @@ impl pb::prover_server::Prover for Service {
             input,
         };
         let events = self.node.prove(job).await.map_err(|error| to_status(&error))?;
-        Ok(Response::new(events.flat_map(|event| stream::iter(messages(event))).boxed()))
+        let messages = events.flat_map(|event| stream::iter(messages(event)));
+        Ok(Response::new(match self.loss() {
+            None => messages.boxed(),
+            Some(count) => {
+                let lost = Status::unavailable("a stream lost on purpose, as the mock backend was told to");
+                messages.take(count).chain(stream::once(async { Err(lost) })).boxed()
+            }
+        }))
     }
 
     async fn has_job(&self, request: Request<pb::HasJobRequest>) -> Result<Response<pb::HasJobResponse>, Status> {

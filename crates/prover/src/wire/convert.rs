@@ -47,12 +47,12 @@ pub(crate) fn proof_head(proof: &Proof) -> pb::Proof {
 
 impl From<NodeInfo> for pb::DescribeResponse {
     fn from(info: NodeInfo) -> Self {
-        let SlotUse { slots, running, queue, waiting } = info.slots;
+        let SlotUse { slots, starting, running, queue, waiting } = info.slots;
         Self {
             version: info.version,
             backends: info.backends.into_iter().map(Into::into).collect(),
             build: info.build,
-            slots: Some(pb::SlotUse { slots, running, queue, waiting }),
+            slots: Some(pb::SlotUse { slots, running, queue, waiting, starting }),
             memory: info.memory,
         }
     }
@@ -60,12 +60,12 @@ impl From<NodeInfo> for pb::DescribeResponse {
 
 /// What a node says of itself. A newer node's backends and kinds that this build does not know are left out.
 pub(crate) fn node_info(info: pb::DescribeResponse) -> NodeInfo {
-    let pb::SlotUse { slots, running, queue, waiting } = info.slots.unwrap_or_default();
+    let pb::SlotUse { slots, running, queue, waiting, starting } = info.slots.unwrap_or_default();
     NodeInfo {
         version: info.version,
         backends: info.backends.into_iter().filter_map(backend_info).collect(),
         build: info.build,
-        slots: SlotUse { slots, running, queue, waiting },
+        slots: SlotUse { slots, starting, running, queue, waiting },
         memory: info.memory,
     }
 }
@@ -112,7 +112,7 @@ mod tests {
                 BackendInfo { backend: None, version: "mock".into(), offers: vec![], missing: vec![] },
             ],
             build: "portable".into(),
-            slots: SlotUse { slots: 1, running: 2, queue: 3, waiting: 4 },
+            slots: SlotUse { slots: 1, starting: 5, running: 2, queue: 3, waiting: 4 },
             memory: u64::MAX,
         };
         assert_eq!(node_info(pb::DescribeResponse::from(info.clone())), info);

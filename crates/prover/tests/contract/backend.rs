@@ -33,6 +33,8 @@ pub(crate) const PANIC_EXECUTING: u8 = 4;
 pub(crate) const GATED: u8 = 5;
 /// The same, but cancelling does not help.
 pub(crate) const STUBBORN: u8 = 6;
+/// Executing waits until the gate is opened.
+pub(crate) const GATED_EXECUTING: u8 = 7;
 
 #[derive(Default)]
 pub(crate) struct TestBackend {
@@ -94,6 +96,7 @@ impl ProvingBackend for TestBackend {
         match input.first() {
             Some(&FAIL_CIRCUIT) => Err(BackendError::CircuitFailed { message: "no such name: Zoë".into() }),
             Some(&PANIC_EXECUTING) => panic!("executing went wrong"),
+            Some(&GATED_EXECUTING) if !self.wait(|| false) => Err(BackendError::Cancelled),
             _ => Ok(Execution { public_inputs: Bytes::copy_from_slice(input), cycles: 10 }),
         }
     }

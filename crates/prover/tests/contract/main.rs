@@ -1,6 +1,8 @@
 //! What holds for a node in this process holds for the same node over a socket: the same functions test both.
 
 mod backend;
+mod isolated;
+mod loss;
 mod wire;
 
 use backend::*;
@@ -42,7 +44,7 @@ fn config() -> NodeConfig {
 pub(crate) async fn serve_node(node: Node) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let config = ServeConfig { secret: Some(SecretString::from(SECRET)), tls: None };
+    let config = ServeConfig { secret: Some(SecretString::from(SECRET)), ..ServeConfig::default() };
     tokio::spawn(async move { serve(node, listener, config, std::future::pending()).await.unwrap() });
     address
 }
@@ -385,6 +387,26 @@ contract!(draining_finishes_what_runs_and_gives_back_the_rest, |bench| {
     assert_eq!(draining.await.unwrap(), 0);
     assert_eq!(end(running).await, end(again).await);
 });
+
+contract!(
+    draining_gives_back_at_once_what_is_still_executed,
+    NodeConfig { executions: NonZeroU32::MIN, ..config() },
+    |bench| {
+        let mut held = bench.start(TaskId::now(), 1, &[GATED]).await.unwrap();
+        started(&mut held).await;
+        let executed = bench.start(TaskId::now(), 1, &[GATED_EXECUTING]).await.unwrap();
+        let behind = bench.start(TaskId::now(), 1, &[PROVE]).await.unwrap();
+        let draining = tokio::spawn({
+            let node = bench.inner.clone();
+            async move { node.drain(PATIENCE).await }
+        });
+        assert_eq!(end(executed).await, Err(NodeError::Draining));
+        assert_eq!(end(behind).await, Err(NodeError::Draining));
+        bench.backend.open_gate();
+        assert_eq!(draining.await.unwrap(), 0);
+        end(held).await.unwrap();
+    }
+);
 
 contract!(draining_has_an_end, |bench| {
     let mut running = bench.start(TaskId::now(), 1, &[STUBBORN]).await.unwrap();

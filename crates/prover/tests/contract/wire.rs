@@ -143,7 +143,7 @@ async fn over_tls_the_certificate_counts() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let tls = Some(Tls { certificate: CERTIFICATE.into(), key: SecretString::from(KEY) });
-    let config = ServeConfig { secret: Some(SecretString::from(SECRET)), tls };
+    let config = ServeConfig { secret: Some(SecretString::from(SECRET)), tls, ..ServeConfig::default() };
     tokio::spawn(serve(node(), listener, config, std::future::pending()));
     let secret = || Some(SecretString::from(SECRET));
     let trusting = RemoteNode::with_roots(&address, secret(), CERTIFICATE).unwrap();
@@ -160,7 +160,7 @@ async fn over_tls_the_certificate_counts() {
 async fn a_broken_certificate_is_said_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tls = Some(Tls { certificate: b"none".to_vec(), key: SecretString::from("none") });
-    let served = serve(node(), listener, ServeConfig { secret: None, tls }, std::future::pending()).await;
+    let served = serve(node(), listener, ServeConfig { tls, ..ServeConfig::default() }, std::future::pending()).await;
     assert!(matches!(served, Err(ServeError::Tls(_))), "{served:?}");
 }
 

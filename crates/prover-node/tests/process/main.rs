@@ -1,6 +1,9 @@
 //! The program as its operator and its callers meet it: a process, flags, signals, a socket.
 #![cfg(unix)]
 
+#[cfg(target_os = "linux")]
+mod worker;
+
 use bytes::Bytes;
 use coprocessor_prover::{Job, JobEvent, JobKey, NodeError, Proof, ProverNode, mock, remote::RemoteNode, testing};
 use coprocessor_types::{Backend, BlobDigest, CircuitInput, OpenedWitness, ProofKind, Root, TaskId};
@@ -195,6 +198,98 @@ async fn the_queue_is_bounded_and_jobs_can_be_cancelled() {
 }
 
 #[tokio::test]
+async fn what_dies_with_a_node_is_told_and_begins_anew() {
+    let directory = TempDir::new().unwrap();
+    let mut process = Process::start(directory.path(), &["--mock-latency-ms", "600000"]);
+    let node = process.node();
+    let circuit = node.upload_circuit(Backend::Sp1, testing::echo()).await.unwrap();
+    let keys = [fresh(), fresh(), fresh()];
+    let mut streams = Vec::new();
+    for key in keys {
+        streams.push(start(&node, circuit, key).await.unwrap());
+    }
+    started(&mut streams[0]).await;
+    for key in keys {
+        assert_eq!(node.has_job(key.task).await, Ok(true));
+    }
+    process.signal(Signal::KILL);
+    process.wait();
+    for events in streams {
+        let end = tokio::time::timeout(PATIENCE, end(events)).await.unwrap();
+        assert!(matches!(end, Err(NodeError::Unreachable { .. })), "{end:?}");
+    }
+    assert!(matches!(node.has_job(keys[0].task).await, Err(NodeError::Unreachable { .. })));
+    let process = Process::start(directory.path(), &[]);
+    for key in keys {
+        assert_eq!(process.node().has_job(key.task).await, Ok(false));
+        end(start(&process.node(), circuit, JobKey { fence: 2, ..key }).await.unwrap()).await.unwrap();
+        assert_eq!(process.node().has_job(key.task).await, Ok(true));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_circuit_directory_costs_the_broken_circuits() {
+    let directory = TempDir::new().unwrap();
+    let circuits = directory.path().join("data/circuits");
+    let mut process = Process::start(directory.path(), &[]);
+    let whole = process.node().upload_circuit(Backend::Sp1, testing::echo()).await.unwrap();
+    let damaged = process.node().upload_circuit(Backend::Sp1, testing::endless()).await.unwrap();
+    process.signal(Signal::KILL);
+    process.wait();
+    fs::write(circuits.join(format!("{damaged}.sp1")), b"\x7fELF").unwrap();
+    fs::write(circuits.join(".unfinished-1-0"), b"half").unwrap();
+    fs::write(circuits.join("not a circuit.sp1"), b"").unwrap();
+    fs::create_dir(circuits.join(format!("{}.sp1", BlobDigest([9; 32])))).unwrap();
+    let process = Process::start(directory.path(), &[]);
+    let node = process.node();
+    assert_eq!((node.has_circuit(whole).await, node.has_circuit(damaged).await), (Ok(true), Ok(false)));
+    assert!(!circuits.join(".unfinished-1-0").exists());
+    assert_eq!(node.upload_circuit(Backend::Sp1, testing::endless()).await, Ok(damaged));
+    end(start(&node, whole, fresh()).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn circuits_on_the_disk_are_bounded() {
+    let directory = TempDir::new().unwrap();
+    let circuit = |number: u8| {
+        let mut elf = testing::echo().to_vec();
+        elf.resize(700 << 10, number);
+        Bytes::from(elf)
+    };
+    let flags = ["--circuit-disk-mib", "1"];
+    let mut process = Process::start(directory.path(), &flags);
+    let first = process.node().upload_circuit(Backend::Sp1, circuit(1)).await.unwrap();
+    let second = process.node().upload_circuit(Backend::Sp1, circuit(2)).await.unwrap();
+    process.signal(Signal::TERM);
+    process.wait();
+    let process = Process::start(directory.path(), &flags);
+    assert_eq!(process.node().has_circuit(first).await, Ok(false), "it made room");
+    end(start(&process.node(), second, fresh()).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn told_to_stop_it_gives_back_what_waits_at_once() {
+    let directory = TempDir::new().unwrap();
+    let mut process = Process::start(directory.path(), &["--mock-latency-ms", "1500"]);
+    let node = process.node();
+    let circuit = node.upload_circuit(Backend::Sp1, testing::echo()).await.unwrap();
+    let mut running = start(&node, circuit, fresh()).await.unwrap();
+    started(&mut running).await;
+    let waiting = fresh();
+    let mut events = start(&node, circuit, waiting).await.unwrap();
+    while events.next().await.unwrap().unwrap() != (JobEvent::Step { name: "executing".into() }) {}
+    process.signal(Signal::TERM);
+    assert_eq!(end(events).await, Err(NodeError::Draining));
+    assert_eq!(health(&process.address).await, ServingStatus::NotServing);
+    assert_eq!(node.has_job(waiting.task).await, Ok(false));
+    assert_eq!(start(&node, circuit, waiting).await.map(drop), Err(NodeError::Draining));
+    assert!(process.child.try_wait().unwrap().is_none(), "what runs is finished first");
+    end(running).await.unwrap();
+    drop(node);
+    assert!(process.wait().success(), "{}", process.log());
+}
+
+#[tokio::test]
 async fn told_to_stop_it_finishes_what_runs() {
     let directory = TempDir::new().unwrap();
     let mut process = Process::start(directory.path(), &["--mock-latency-ms", "300"]);
@@ -233,12 +328,36 @@ async fn told_to_stop_it_does_so_in_its_time_or_at_once() {
 #[tokio::test]
 async fn mock_failures_are_as_configured() {
     let directory = TempDir::new().unwrap();
-    let process = Process::start(directory.path(), &["--mock-failure-rate", "1"]);
+    let process = Process::start(directory.path(), &["--mock-failures", "100"]);
     let node = process.node();
     let circuit = node.upload_circuit(Backend::Sp1, testing::echo()).await.unwrap();
     let failed = end(start(&node, circuit, fresh()).await.unwrap()).await;
     assert!(matches!(&failed, Err(NodeError::Failed { reason }) if reason.contains("on purpose")), "{failed:?}");
     assert_eq!(process.log().matches("job failed").count(), 1);
+    drop(process);
+
+    let kinds = |kind| ["--mock-failures", "100", "--mock-failure-kinds", kind];
+    let process = Process::start(directory.path(), &kinds("wrong-proof"));
+    let wrong = end(start(&process.node(), circuit, fresh()).await.unwrap()).await.unwrap();
+    assert_eq!(mock::proof::matches(&wrong.bytes, circuit, &wrong.public_inputs), Ok(false));
+    drop(process);
+
+    let process = Process::start(directory.path(), &kinds("lost-stream"));
+    let (node, key) = (process.node(), fresh());
+    let lost = match start(&node, circuit, key).await {
+        Ok(events) => end(events).await,
+        Err(error) => Err(error),
+    };
+    assert!(matches!(&lost, Err(NodeError::Unreachable { reason, .. }) if reason.contains("on purpose")), "{lost:?}");
+    assert_eq!(node.has_job(key.task).await, Ok(true), "the proof is made all the same");
+    drop(process);
+
+    let process = Process::start(directory.path(), &kinds("hang"));
+    let (node, key) = (process.node(), fresh());
+    let mut hanging = start(&node, circuit, key).await.unwrap();
+    started(&mut hanging).await;
+    node.cancel(key).await.unwrap();
+    assert_eq!(end(hanging).await, Err(NodeError::Cancelled));
 }
 
 #[test]
