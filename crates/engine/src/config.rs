@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 use coprocessor_prover::{BackendError, ExecutionLimits, Setup};
+use coprocessor_store::Retention;
+use coprocessor_types::ProofKind;
 use std::time::Duration;
+
+use crate::{OwnerLimits, WebhookSettings};
 
 /// Makes a circuit's verifying key in this process. Blocks.
 pub trait CircuitSetup: Send + Sync + 'static {
@@ -32,6 +36,40 @@ pub struct EngineConfig {
     pub max_volume_size: u64,
     /// Largest witness, in bytes of the circuit's encoded input.
     pub witness_bytes: usize,
+    /// Unfinished tasks of all owners together, at most; more are refused.
+    pub backlog: u64,
+    /// What an owner may use where nothing else was set for it.
+    pub limits: OwnerLimits,
+    /// The longest deadline a request may ask for.
+    pub max_deadline: Duration,
+    /// A task's deadline where its request names none; [`Self::max_deadline`] where that is shorter.
+    pub default_deadline: Duration,
+    /// How long a node may take for a proof.
+    pub proof_deadlines: ProofDeadlines,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// With less free on the store's disk, nothing new is taken.
+    pub min_free_bytes: u64,
+    /// With a store larger than this, nothing new is taken.
+    pub max_store_bytes: Option<u64>,
+    /// How webhooks are sent.
+    pub webhooks: WebhookSettings,
+}
+
+/// How long a node may let a job wait, and then how long it may work on it, by kind of proof. A node that takes longer is
+/// told to stop, and the task goes to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProofDeadlines {
+    /// Of mock proofs.
+    pub mock: Duration,
+    /// Of core proofs.
+    pub core: Duration,
+    /// Of compressed proofs.
+    pub compressed: Duration,
+    /// Of Groth16 proofs.
+    pub groth16: Duration,
+    /// Of PLONK proofs.
+    pub plonk: Duration,
 }
 
 /// How much is done at once.
@@ -48,6 +86,8 @@ pub struct Workers {
 pub struct RetryPolicy {
     /// Attempts of one stage before the task fails.
     pub attempts: u32,
+    /// Attempts of a controller that used all of its wall-clock time: less, since each costs that time again.
+    pub slow_attempts: u32,
     /// Wait after the first failure; doubles with each further one.
     pub first: Duration,
     /// Longest wait.
@@ -65,6 +105,44 @@ impl Default for EngineConfig {
             volume_size: coprocessor_vfs::DEFAULT_VOLUME_SIZE,
             max_volume_size: coprocessor_vfs::MAX_VOLUME_SIZE,
             witness_bytes: 64 << 20,
+            backlog: 100_000,
+            limits: OwnerLimits::default(),
+            max_deadline: Duration::from_secs(7 * DAY),
+            default_deadline: Duration::from_secs(DAY),
+            proof_deadlines: ProofDeadlines::default(),
+            retention: Retention::default(),
+            min_free_bytes: 512 << 20,
+            max_store_bytes: None,
+            webhooks: WebhookSettings::default(),
+        }
+    }
+}
+
+/// In seconds.
+const DAY: u64 = 24 * 3600;
+
+impl Default for ProofDeadlines {
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        Self {
+            mock: Duration::from_secs(MINUTE),
+            core: Duration::from_secs(30 * MINUTE),
+            compressed: Duration::from_secs(120 * MINUTE),
+            groth16: Duration::from_secs(120 * MINUTE),
+            plonk: Duration::from_secs(120 * MINUTE),
+        }
+    }
+}
+
+impl ProofDeadlines {
+    /// That of a kind.
+    pub const fn of(&self, kind: ProofKind) -> Duration {
+        match kind {
+            ProofKind::Core => self.core,
+            ProofKind::Compressed => self.compressed,
+            ProofKind::Groth16 => self.groth16,
+            ProofKind::Plonk => self.plonk,
+            ProofKind::Mock => self.mock,
         }
     }
 }
@@ -77,7 +155,7 @@ impl Default for Workers {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { attempts: 6, first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+        Self { attempts: 6, slow_attempts: 2, first: Duration::from_secs(1), longest: Duration::from_secs(60) }
     }
 }
 
@@ -96,7 +174,8 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_stay_within_the_upper_half() {
-        let policy = RetryPolicy { attempts: 5, first: Duration::from_secs(1), longest: Duration::from_secs(10) };
+        let policy =
+            RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(10), ..RetryPolicy::default() };
         assert_eq!(policy.wait(1, 1.0), Duration::from_secs(1));
         assert_eq!(policy.wait(2, 1.0), Duration::from_secs(2));
         assert_eq!(policy.wait(3, 0.0), Duration::from_secs(2));

@@ -22,6 +22,8 @@ pub(crate) struct ControllerRun {
     pub(crate) run: Run,
     /// What it wrote; to be committed only where the run succeeded.
     pub(crate) write: VolumeWrite,
+    /// The run met a store that was away: where it failed, that is why.
+    pub(crate) store_away: bool,
 }
 
 impl Inner {
@@ -38,7 +40,7 @@ impl Inner {
             let sandbox_call =
                 Call { export: call.export, args: call.args, program: call.program, root: call.root, limits: None };
             let run = inner.sandbox.call(&module, sandbox_call, &mut host);
-            ControllerRun { run, write: host.into_write() }
+            ControllerRun { run, store_away: host.store_was_away(), write: host.into_write() }
         })
         .await
     }

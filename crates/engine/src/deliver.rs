@@ -10,13 +10,13 @@ use std::sync::Arc;
 use crate::{
     Inner,
     controllers::{ControllerCall, ControllerRun},
-    execute::step_error,
+    execute::{run_error, step_error},
     failure::{Reason, StepError},
     heartbeat::HeldClaim,
     legacy_proof,
 };
 
-/// Events read to find the log of `get_witnesses`.
+/// Events read at once to find the log of `get_witnesses`.
 const EVENTS: usize = 1000;
 
 impl Inner {
@@ -30,11 +30,11 @@ impl Inner {
             args,
             root: task.root,
         };
-        let ControllerRun { run, write } = tokio::select! {
+        let ControllerRun { run, write, store_away } = tokio::select! {
             () = held.ended() => return Err(StepError::Superseded),
             run = self.run_controller(call) => run.map_err(step_error)?,
         };
-        let result = run.result.map_err(|error| StepError::guest(&error, &run.log, &run.usage))?;
+        let result = run.result.map_err(|error| run_error(&error, &run.log, &run.usage, store_away))?;
         let event = EventKind { name: "delivered".into(), detail: json!({"log": run.log, "usage": run.usage}) };
         Ok(StepOutcome::Delivered { volume: write, result: result.unwrap_or(Value::Null), event })
     }
@@ -42,12 +42,21 @@ impl Inner {
     /// What `entrypoint` is called with: the fields of Valence v0.4, and the task's own beside them.
     async fn delivery(&self, task: &Task) -> Result<Value, StepError> {
         let missing = |what: &str| StepError::Transient(Reason::new("internal", format!("the task has no {what}")));
-        let proof = self.store.blob(task.proof.ok_or_else(|| missing("proof"))?).await?;
+        let digest = task.proof.ok_or_else(|| missing("proof"))?;
         let output = task.output.clone().ok_or_else(|| missing("output"))?;
         let inputs = PublicInputs { root: task.root, output: output.to_vec() }.to_bytes();
+        let handed = self.handover.for_delivery(task);
+        let proof = match handed.proof {
+            Some(proof) => proof,
+            None => self.store.blob(digest).await?,
+        };
+        let log = match handed.log {
+            Some(log) => log,
+            None => self.witness_log(task).await?,
+        };
         Ok(json!({
             "success": true,
-            "log": self.witness_log(task).await?,
+            "log": log,
             "payload": task.payload,
             "proof": legacy_proof::encode(&proof, &inputs),
             "task": task.id,
@@ -57,9 +66,20 @@ impl Inner {
         }))
     }
 
+    /// What `get_witnesses` logged: in the event of the witness that was proved, which is the last.
     async fn witness_log(&self, task: &Task) -> Result<Value, StepError> {
-        let events = self.store.events(task.id, 0, EVENTS).await?;
-        let ready = events.into_iter().rev().find(|event| event.kind.name == "witness_ready");
-        Ok(ready.map_or_else(|| json!([]), |event| event.kind.detail["log"].clone()))
+        let (mut log, mut after) = (json!([]), 0);
+        loop {
+            let events = self.store.events(task.id, after, EVENTS).await?;
+            let Some(last) = events.last() else { return Ok(log) };
+            after = last.seq;
+            let whole = events.len() < EVENTS;
+            for event in events.into_iter().filter(|event| event.kind.name == "witness_ready") {
+                log = event.kind.detail["log"].clone();
+            }
+            if whole {
+                return Ok(log);
+            }
+        }
     }
 }

@@ -2,13 +2,35 @@
 
 use coprocessor_prover::NodeError;
 use coprocessor_prover::verify::VerifyError;
-use coprocessor_store::StoreError;
-use coprocessor_types::{Backend, ProgramId, ProofKind, Root, TaskId};
+use coprocessor_store::{DeliveryId, KeyId, Scope, StoreError, WebhookId};
+use coprocessor_types::{Backend, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use coprocessor_vfs::VfsError;
+use std::time::Duration;
 
 /// Why a request was not done. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// No key, or none that is good now.
+    #[error("no such API key, or it has expired or was revoked; ask who runs this service for one")]
+    Unauthenticated,
+    /// The caller may not do that.
+    #[error("this needs a key with the scope `{}`", scope.as_str())]
+    Forbidden {
+        /// What is missing.
+        scope: Scope,
+    },
+    /// No such key, or another owner's.
+    #[error("there is no key {0}")]
+    UnknownKey(KeyId),
+    /// No settings of that owner, or another owner.
+    #[error("nothing was set for owner {0}; the service's defaults hold")]
+    UnknownOwner(OwnerId),
+    /// No such webhook, or another owner's.
+    #[error("there is no webhook {}", .0.0)]
+    UnknownWebhook(WebhookId),
+    /// No such delivery of that webhook.
+    #[error("there is no delivery {} of that webhook", .0.0)]
+    UnknownDelivery(DeliveryId),
     /// No such program.
     #[error("there is no program {0}; deploy it first")]
     UnknownProgram(ProgramId),
@@ -36,6 +58,54 @@ pub enum EngineError {
          under another nonce"
     )]
     ProgramExists(ProgramId, &'static str),
+    /// A program that the caller does not see has that circuit and nonce.
+    #[error("another program of this circuit has nonce {nonce} already; deploy under another nonce")]
+    NonceTaken {
+        /// The nonce.
+        nonce: u64,
+    },
+    /// The owner has as many programs as it may have.
+    #[error("there are {limit} programs of this owner, as many as it may have; delete one or ask for more")]
+    ProgramQuota {
+        /// How many it may have.
+        limit: u64,
+    },
+    /// There are as many unfinished tasks as there may be.
+    #[error("the service has as many unfinished tasks as it takes; try again in {} s", retry_after.as_secs())]
+    BacklogFull {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The owner has as many unfinished tasks as it may have.
+    #[error(
+        "there are {limit} unfinished tasks of this owner, as many as it may have; wait for some to finish, or cancel some"
+    )]
+    OwnerBacklogFull {
+        /// How many it may have.
+        limit: u64,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// There is no room for anything new.
+    #[error("nothing new is taken: {reason}")]
+    StorageLow {
+        /// Bytes left on the store's disk, where that is known.
+        free: Option<u64>,
+        /// What is short, for people.
+        reason: String,
+    },
+    /// A deadline later than the operator allows.
+    #[error("a deadline is at most {} s from now", limit.as_secs())]
+    DeadlineTooLong {
+        /// The longest.
+        limit: Duration,
+    },
+    /// A priority outside its bounds.
+    #[error("a priority is from -{max} to {max}, got {got}", max = coprocessor_store::MAX_PRIORITY)]
+    Priority {
+        /// The one asked for.
+        got: i16,
+    },
     /// The program has unfinished tasks.
     #[error("program {program} has {unfinished} unfinished tasks; cancel them or wait")]
     ProgramBusy {
@@ -66,6 +136,9 @@ pub enum EngineError {
     /// There is no proof yet.
     #[error("task {0} is {1} and has no proof yet")]
     NoProof(TaskId, coprocessor_store::TaskState),
+    /// There was a proof, and it has been kept for as long as proofs are kept here.
+    #[error("the proof of task {0} has aged out; ask for it again")]
+    ProofExpired(TaskId),
     /// The verifying key is not known.
     #[error("the verifying key of program {0} is not known yet: no prover node has set its circuit up")]
     NoVerifyingKey(ProgramId),

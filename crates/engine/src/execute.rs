@@ -1,6 +1,6 @@
 //! queued → executing → proving: the controller makes the witness.
 
-use coprocessor_sandbox::Export;
+use coprocessor_sandbox::{Export, RunError, Usage};
 use coprocessor_store::{EventKind, StepOutcome, Task};
 use coprocessor_types::{CircuitInput, OpenedWitness, Root, Witness};
 use serde_json::{Value, json};
@@ -23,11 +23,11 @@ impl Inner {
             args: task.args.clone(),
             root: task.root,
         };
-        let ControllerRun { run, write } = tokio::select! {
+        let ControllerRun { run, write, store_away } = tokio::select! {
             () = held.ended() => return Err(StepError::Superseded),
             run = self.run_controller(call) => run.map_err(step_error)?,
         };
-        let result = run.result.map_err(|error| StepError::guest(&error, &run.log, &run.usage))?;
+        let result = run.result.map_err(|error| run_error(&error, &run.log, &run.usage, store_away))?;
         let witnesses = parse(result).map_err(|message| {
             let reason = Reason::new("witness_malformed", message);
             StepError::Deterministic(reason.with("log", json!(run.log)).with("usage", json!(run.usage)))
@@ -66,6 +66,14 @@ pub(crate) fn parse(result: Option<Value>) -> Result<Vec<Witness>, String> {
         return Err("get_witnesses returned nothing; it must return a list of witnesses".into());
     };
     serde_json::from_value(value).map_err(|error| format!("get_witnesses did not return a list of witnesses: {error}"))
+}
+
+/// What a run's failure means for a step.
+pub(crate) fn run_error(error: &RunError, log: &[String], usage: &Usage, store_away: bool) -> StepError {
+    if store_away {
+        return StepError::Waiting(Reason::new("store_unavailable", error.to_string()));
+    }
+    StepError::guest(error, log, usage)
 }
 
 /// What an engine's refusal means for a step.

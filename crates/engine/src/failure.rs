@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::config::RetryPolicy;
+use crate::{config::RetryPolicy, turns::jitter};
 
 /// Why a step did not come to its end.
 #[derive(Debug)]
@@ -16,10 +16,14 @@ pub(crate) enum StepError {
     Deterministic(Reason),
     /// It may pass: tried again, up to the policy's limit.
     Transient(Reason),
+    /// It may pass, but each attempt is long: tried again less often.
+    Slow(Reason),
     /// It is nobody's failure: waits without counting.
     Waiting(Reason),
     /// Somebody else wrote to the program's volume meanwhile: done again, from the volume as it is now.
     VolumeConflict,
+    /// Others write to the program's volume, and tasks of other programs wait for this one's place.
+    VolumeBusy,
     /// The claim is no longer ours: nothing is written.
     Superseded,
     /// The store failed.
@@ -58,18 +62,24 @@ impl StepError {
     /// A controller's failure, with its log and what it used.
     pub(crate) fn guest(error: &RunError, log: &[String], usage: &Usage) -> Self {
         let reason = Reason::new(error.code(), error.to_string()).with("log", json!(log)).with("usage", json!(usage));
-        if error.is_deterministic() { Self::Deterministic(reason) } else { Self::Transient(reason) }
-    }
-
-    /// A node's failure.
-    pub(crate) fn node(error: &NodeError, address: &str) -> Self {
-        let reason = Reason::new(error.code(), error.to_string()).with("node", json!(address));
         match error {
+            RunError::WallClock { .. } => Self::Slow(reason),
             error if error.is_deterministic() => Self::Deterministic(reason),
-            NodeError::Unreachable { .. } | NodeError::QueueFull { .. } | NodeError::Draining => Self::Waiting(reason),
             _ => Self::Transient(reason),
         }
     }
+
+    /// What a node failed with while it had the job. A node that dies meanwhile counts as an attempt: the task may be what
+    /// kills it.
+    pub(crate) fn node(error: &NodeError, address: &str) -> Self {
+        let reason = Reason::new(error.code(), error.to_string()).with("node", json!(address));
+        if error.is_deterministic() { Self::Deterministic(reason) } else { Self::Transient(reason) }
+    }
+}
+
+/// Whether the store may do the same thing later, whatever it was.
+pub(crate) fn passes(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::Full | StoreError::Closed)
 }
 
 impl From<StoreError> for StepError {
@@ -87,7 +97,8 @@ pub(crate) fn outcome(task: &Task, stage: Stage, error: &StepError, retry: &Retr
     match error {
         StepError::Deterministic(reason) => Some(failed(stage, reason, false)),
         StepError::Transient(reason) if task.attempts + 1 >= retry.attempts => Some(failed(stage, reason, true)),
-        StepError::Transient(reason) => {
+        StepError::Slow(reason) if task.attempts + 1 >= retry.slow_attempts => Some(failed(stage, reason, true)),
+        StepError::Transient(reason) | StepError::Slow(reason) => {
             let wait = retry.wait(task.attempts + 1, jitter());
             Some(postponed(reason, wait, true))
         }
@@ -97,14 +108,21 @@ pub(crate) fn outcome(task: &Task, stage: Stage, error: &StepError, retry: &Retr
             let wait = (waited / 4).clamp(Duration::from_millis(500), Duration::from_secs(10));
             Some(postponed(reason, wait, false))
         }
-        StepError::VolumeConflict => {
+        StepError::VolumeConflict | StepError::VolumeBusy => {
             let reason = Reason::new("volume_busy", "other tasks kept writing to the program's volume");
             Some(postponed(&reason, retry.wait(1, jitter()), false))
         }
         StepError::Superseded => None,
+        StepError::Store(error) if passes(error) => {
+            let reason = Reason::new("store_unavailable", error.to_string());
+            Some(postponed(&reason, retry.wait(1, jitter()), false))
+        }
         StepError::Store(error) => {
             let reason = Reason::new("store_failed", error.to_string());
-            Some(postponed(&reason, retry.longest.min(Duration::from_secs(5)), true))
+            if task.attempts + 1 >= retry.attempts {
+                return Some(failed(stage, &reason, true));
+            }
+            Some(postponed(&reason, retry.wait(task.attempts + 1, jitter()), true))
         }
     }
 }
@@ -122,15 +140,6 @@ fn postponed(reason: &Reason, wait: Duration, counts: bool) -> StepOutcome {
     let mut detail = reason.event();
     detail["until"] = until.to_string().into();
     StepOutcome::Postponed { until, counts, event: EventKind { name: name.into(), detail } }
-}
-
-/// From 0 to 1, different for tasks that fail at the same time.
-fn jitter() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(0);
-    #[allow(clippy::cast_precision_loss)] // 53 of 64 random bits are plenty.
-    let fraction = random as f64 / u64::MAX as f64;
-    fraction
 }
 
 #[cfg(test)]
@@ -153,6 +162,9 @@ mod tests {
             state: TaskState::Proving,
             fence: 1,
             attempts,
+            priority: 0,
+            deadline: None,
+            node: None,
             created_at: Timestamp::now(),
             updated_at: Timestamp::now(),
             not_before: None,
@@ -188,6 +200,33 @@ mod tests {
             panic!("expected a failure")
         };
         assert!(failure.retryable);
+    }
+
+    #[test]
+    fn a_controller_that_takes_all_its_time_is_tried_again_less_often() {
+        let slow = RunError::WallClock { limit: Duration::from_secs(30) };
+        let error = StepError::guest(&slow, &[], &Usage::default());
+        let retry = RetryPolicy::default();
+        let first = outcome(&task(0), Stage::Execute, &error, &retry);
+        assert!(matches!(first, Some(StepOutcome::Postponed { counts: true, .. })));
+        let Some(StepOutcome::Failed { failure, .. }) = outcome(&task(1), Stage::Execute, &error, &retry) else {
+            panic!("expected a failure")
+        };
+        assert!(failure.retryable);
+    }
+
+    #[test]
+    fn a_store_that_is_away_or_full_counts_nothing_and_one_that_fails_does() {
+        let retry = RetryPolicy::default();
+        for error in [StoreError::Full, StoreError::Unavailable("gone".into())] {
+            let next = outcome(&task(99), Stage::Prove, &error.into(), &retry);
+            assert!(matches!(next, Some(StepOutcome::Postponed { counts: false, .. })));
+        }
+        let broken = StepError::from(StoreError::BlobMissing(BlobDigest::default()));
+        let next = outcome(&task(0), Stage::Prove, &broken, &retry);
+        assert!(matches!(next, Some(StepOutcome::Postponed { counts: true, .. })));
+        let next = outcome(&task(5), Stage::Prove, &broken, &retry);
+        assert!(matches!(next, Some(StepOutcome::Failed { .. })));
     }
 
     #[test]

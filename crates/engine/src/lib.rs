@@ -5,6 +5,7 @@
 //! these steps and gives each its lease; no step calls another. Knows no HTTP, no SQL, no wasmtime, no proving system.
 
 mod admission;
+mod caller;
 mod config;
 mod controllers;
 mod deliver;
@@ -14,15 +15,28 @@ mod error;
 mod execute;
 mod failure;
 mod files;
+mod handover;
 mod heartbeat;
+mod keys;
 mod legacy_proof;
+#[cfg(test)]
+mod lives;
+mod owners;
 mod pool;
 mod prove;
+mod provers;
 mod queries;
+mod recent;
 mod runner;
+mod step;
+#[cfg(test)]
+mod testing;
 mod turns;
+mod upkeep;
 mod verification;
 mod volumes;
+mod watch;
+mod webhooks;
 
 use coprocessor_prover::verify::Verifiers;
 use coprocessor_sandbox::Sandbox;
@@ -31,14 +45,21 @@ use coprocessor_types::{InstanceId, Root};
 use std::sync::Arc;
 
 pub use admission::TaskRequest;
-pub use config::{CircuitSetup, EngineConfig, RetryPolicy, Workers};
+pub use caller::{Caller, Scopes};
+pub use config::{CircuitSetup, EngineConfig, ProofDeadlines, RetryPolicy, Workers};
 pub use deployment::{Deployed, Deployment};
 pub use dry_run::{CallReport, ExecutionReport, WitnessReport};
 pub use error::EngineError;
 pub use files::{DirectoryListing, FileOrDirectory};
+pub use keys::new_key;
+pub use owners::OwnerLimits;
 pub use pool::{NodeView, ProverPool, ProverSource};
+pub use provers::NodeRegistration;
 pub use runner::Running;
+pub use upkeep::{Collection, StorageReport};
 pub use verification::{ClaimKey, ProofBundle, ProofClaim, Verdict};
+pub use watch::Watch;
+pub use webhooks::{AllowedHost, AllowedHostError, WEBHOOK_EVENTS, WebhookSettings};
 
 /// The engine. Cheap to clone.
 #[derive(Clone)]
@@ -56,6 +77,12 @@ pub(crate) struct Inner {
     pub(crate) config: EngineConfig,
     pub(crate) claims: heartbeat::Claims,
     pub(crate) turns: turns::Turns,
+    pub(crate) handover: handover::Handover,
+    pub(crate) circuits: prove::Circuits,
+    pub(crate) upkeep: upkeep::Upkeep,
+    pub(crate) watchers: Arc<watch::Watchers>,
+    pub(crate) accounts: owners::Accounts,
+    pub(crate) outgoing: webhooks::Outgoing,
 }
 
 /// What an engine is made of.
@@ -91,6 +118,12 @@ impl Engine {
                 config,
                 claims,
                 turns: turns::Turns::default(),
+                handover: handover::Handover::default(),
+                circuits: prove::Circuits::default(),
+                upkeep: upkeep::Upkeep::default(),
+                watchers: Arc::default(),
+                accounts: owners::Accounts::default(),
+                outgoing: webhooks::Outgoing::default(),
             }),
         }
     }
@@ -103,16 +136,6 @@ impl Engine {
     /// The current root.
     pub fn root(&self) -> Root {
         self.inner.root()
-    }
-
-    /// The store, for what needs no engine: reading tasks, programs and events.
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.inner.store
-    }
-
-    /// The prover nodes.
-    pub fn provers(&self) -> &ProverPool {
-        &self.inner.provers
     }
 }
 

@@ -1,12 +1,22 @@
-//! Claims tasks for each stage as places and work allow, and gives every step its lease and its end.
+//! Claims tasks for each stage as places and work allow.
 
-use coprocessor_store::{Change, Claim, Stage, StoreError, Task};
+use coprocessor_store::{Change, Claim, EventKind, Stage, StepOutcome, StoreError};
 use jiff::Timestamp;
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{Notify, Semaphore, broadcast::error::RecvError};
+use serde_json::json;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast::error::RecvError},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Engine, Inner, failure, failure::StepError, heartbeat::HeldClaim};
+use crate::{Engine, EngineError, Inner, owners::watch_accounts, step, webhooks::spawn_webhooks};
 
 /// Longest sleep of a stage that has nothing to do: work is announced, this is for announcements that were lost.
 const LOST_WAKE_UP: Duration = Duration::from_secs(5);
@@ -14,12 +24,25 @@ const LOST_WAKE_UP: Duration = Duration::from_secs(5);
 /// Wait after the store failed to give work.
 const STORE_TROUBLE: Duration = Duration::from_secs(1);
 
-/// Times a step is done again at once because its volume was written to meanwhile.
-const CONFLICTS: u32 = 8;
+/// A stage without work asks what will be due only when none was announced for this long.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Tasks claimed for each controller that can run at once, as long as their steps are quick: while one is being written, the
+/// next one runs.
+const CLAIMED_AHEAD: usize = 4;
+
+/// Steps that take longer than this on average are not claimed ahead: another coprocessor may have a place for them.
+const QUICK: Duration = Duration::from_millis(50);
+
+/// How long handing unfinished tasks back may take at the end.
+const HAND_BACK: Duration = Duration::from_secs(2);
 
 /// An engine at work.
 pub struct Running {
+    inner: Arc<Inner>,
     stop: CancellationToken,
+    /// Stops later than the rest: leases hold until the last step has ended.
+    stop_heartbeat: CancellationToken,
     steps: TaskTracker,
 }
 
@@ -27,55 +50,84 @@ impl Engine {
     /// Begins to work on tasks: those left by an earlier process first.
     ///
     /// # Errors
-    /// The heartbeat's thread could not be started.
-    pub fn start(&self) -> std::io::Result<Running> {
-        let running = Running { stop: CancellationToken::new(), steps: TaskTracker::new() };
-        self.inner.claims.start(running.stop.clone())?;
+    /// The heartbeat's thread could not be started, or no client for outgoing requests could be made.
+    pub fn start(&self) -> Result<Running, EngineError> {
+        let inner = &self.inner;
+        let running = Running {
+            inner: Arc::clone(inner),
+            stop: CancellationToken::new(),
+            stop_heartbeat: CancellationToken::new(),
+            steps: TaskTracker::new(),
+        };
+        let heartbeat = inner.claims.start(running.stop_heartbeat.clone());
+        heartbeat
+            .map_err(|error| EngineError::Internal(format!("the heartbeat's thread cannot be started: {error}")))?;
+        spawn_webhooks(inner, running.stop.clone(), running.steps.clone())?;
+        watch_accounts(Arc::clone(inner), running.stop.clone());
         let wakers: Arc<[Notify; 3]> = Arc::new(std::array::from_fn(|_| Notify::new()));
-        tokio::spawn(listen(Arc::clone(&self.inner), Arc::clone(&wakers), running.stop.clone()));
-        let workers = self.inner.config.workers;
-        for (stage, places) in [
-            (Stage::Execute, workers.controllers),
-            (Stage::Prove, workers.proofs),
-            (Stage::Deliver, workers.controllers),
-        ] {
-            let dispatcher = Dispatcher {
-                inner: Arc::clone(&self.inner),
-                stage,
-                places: Arc::new(Semaphore::new(places)),
-                wakers: Arc::clone(&wakers),
-                stop: running.stop.clone(),
-                steps: running.steps.clone(),
-            };
+        let until = |work| running.stop.clone().run_until_cancelled_owned(work);
+        tokio::spawn(until(Box::pin(listen(Arc::clone(inner), Arc::clone(&wakers))) as Loop));
+        tokio::spawn(until(Box::pin(inner.provers.clone().keep_fresh())));
+        tokio::spawn(until(Box::pin(Arc::clone(inner).collect_regularly())));
+        tokio::spawn(until(Box::pin(Arc::clone(inner).watch_storage())));
+        tokio::spawn(until(Box::pin(Arc::clone(inner).end_overdue())));
+        for stage in Stage::ALL {
+            let dispatcher = Dispatcher::new(inner, stage, &wakers, &running);
             tokio::spawn(dispatcher.run());
         }
         Ok(running)
     }
 }
 
+type Loop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Running {
     /// Claims nothing more and waits for the steps that run, but not longer than `patience`. What is not finished by then
-    /// is left to its lease and goes on in the next process.
+    /// is handed back: another coprocessor goes on with it at once, or this one after its restart.
     pub async fn stop(self, patience: Duration) {
         self.stop.cancel();
         self.steps.close();
         if tokio::time::timeout(patience, self.steps.wait()).await.is_err() {
-            tracing::info!(steps = self.steps.len(), "stopping with steps unfinished; they go on after the restart");
+            tracing::info!(steps = self.steps.len(), "stopping with steps unfinished; their tasks are handed back");
+            if tokio::time::timeout(HAND_BACK, self.hand_back()).await.is_err() {
+                tracing::warn!("not all tasks could be handed back in time; their leases run out");
+            }
+        }
+        self.stop_heartbeat.cancel();
+    }
+
+    async fn hand_back(&self) {
+        let detail = json!({"worker": self.inner.config.worker});
+        let back = self.inner.claims.all().into_iter().map(|(task, fence)| {
+            let event = EventKind { name: "handed_back".into(), detail: detail.clone() };
+            let outcome = StepOutcome::Postponed { until: Timestamp::now(), counts: false, event };
+            self.inner.store.finish_step(task, fence, outcome)
+        });
+        for result in futures::future::join_all(back).await {
+            // A stale fence: its step ended just now.
+            if let Err(error) = result
+                && !matches!(error, StoreError::StaleFence { .. })
+            {
+                tracing::warn!(%error, "a task could not be handed back; its lease runs out");
+            }
         }
     }
 }
 
-async fn listen(inner: Arc<Inner>, wakers: Arc<[Notify; 3]>, stop: CancellationToken) {
+/// Hands what the store announces to those who wait for it.
+async fn listen(inner: Arc<Inner>, wakers: Arc<[Notify; 3]>) {
     let mut changes = inner.store.changes();
     loop {
-        let change = tokio::select! {
-            () = stop.cancelled() => return,
-            change = changes.recv() => change,
-        };
-        match change {
+        match changes.recv().await {
             Ok(Change::Work(stage)) => wakers[place(stage)].notify_one(),
-            Ok(Change::Event { .. }) => {}
-            Err(RecvError::Lagged(_)) => wakers.iter().for_each(Notify::notify_one),
+            Ok(Change::Event { task, state, .. }) if state.is_finished() => inner.claims.suspect(task),
+            Ok(Change::Provers) => inner.provers.reload_soon(),
+            Ok(Change::Event { .. } | Change::Accounts | Change::Delivery) => {}
+            Err(RecvError::Lagged(_)) => {
+                wakers.iter().for_each(Notify::notify_one);
+                inner.claims.suspect_all();
+                inner.provers.reload_soon();
+            }
             Err(RecvError::Closed) => return,
         }
     }
@@ -92,54 +144,119 @@ const fn place(stage: Stage) -> usize {
 struct Dispatcher {
     inner: Arc<Inner>,
     stage: Stage,
+    /// One for each task that may be claimed at once.
     places: Arc<Semaphore>,
+    /// How many there are.
+    all_places: usize,
+    /// How many are given out while steps are slow.
+    slow_places: usize,
+    pace: Arc<Pace>,
     wakers: Arc<[Notify; 3]>,
     stop: CancellationToken,
     steps: TaskTracker,
 }
 
 impl Dispatcher {
-    async fn run(self) {
-        loop {
-            let place = tokio::select! {
-                () = self.stop.cancelled() => return,
-                place = Arc::clone(&self.places).acquire_owned() => place,
-            };
-            let Ok(place) = place else { return };
-            let Some(claim) = self.next().await else { return };
-            let inner = Arc::clone(&self.inner);
-            self.steps.spawn(async move {
-                step(&inner, claim).await;
-                drop(place);
-            });
+    fn new(inner: &Arc<Inner>, stage: Stage, wakers: &Arc<[Notify; 3]>, running: &Running) -> Self {
+        let workers = inner.config.workers;
+        let (all_places, slow_places) = match stage {
+            Stage::Execute | Stage::Deliver => (workers.controllers * CLAIMED_AHEAD, workers.controllers),
+            // Proofs are made elsewhere: here they only wait.
+            Stage::Prove => (workers.proofs, workers.proofs),
+        };
+        Self {
+            inner: Arc::clone(inner),
+            stage,
+            places: Arc::new(Semaphore::new(all_places)),
+            all_places,
+            slow_places,
+            pace: Arc::default(),
+            wakers: Arc::clone(wakers),
+            stop: running.stop.clone(),
+            steps: running.steps.clone(),
         }
     }
 
-    /// The next task, as soon as there is one; `None` when stopping.
-    async fn next(&self) -> Option<Claim> {
-        loop {
-            if self.stop.is_cancelled() {
-                return None;
-            }
-            let pause = match self.claim().await {
-                Ok(Some(claim)) => return Some(claim),
-                Ok(None) => self.until_ready().await,
+    async fn run(self) {
+        while !self.stop.is_cancelled() {
+            let Some(mut places) = self.free_places().await else {
+                self.pause(LOST_WAKE_UP).await;
+                continue;
+            };
+            let wanted = places.num_permits();
+            match self.claim(wanted).await {
+                Ok(claims) => {
+                    let more = claims.len() == wanted;
+                    for claim in claims {
+                        if let Some(place) = places.split(1) {
+                            self.begin(claim, place);
+                        }
+                    }
+                    if !more {
+                        drop(places);
+                        self.idle().await;
+                    }
+                }
                 Err(error) => {
                     tracing::error!(stage = self.stage.as_str(), %error, "no work can be claimed; will try again");
-                    STORE_TROUBLE
+                    drop(places);
+                    self.pause(STORE_TROUBLE).await;
                 }
-            };
-            tokio::select! {
-                () = self.stop.cancelled() => return None,
-                () = self.wakers[place(self.stage)].notified() => {}
-                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    async fn claim(&self) -> Result<Option<Claim>, StoreError> {
+    /// All places that may be taken now, at least one; `None` when that is to be asked again once a step has ended.
+    async fn free_places(&self) -> Option<OwnedSemaphorePermit> {
+        let mut places = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            place = Arc::clone(&self.places).acquire_owned() => place.ok()?,
+        };
+        let allowed = if self.pace.is_quick() { self.all_places } else { self.slow_places };
+        let taken = self.all_places - self.places.available_permits() - 1;
+        let more = allowed.checked_sub(taken + 1)?;
+        if let Ok(rest) = Arc::clone(&self.places).try_acquire_many_owned(u32::try_from(more).unwrap_or(u32::MAX)) {
+            places.merge(rest);
+        }
+        Some(places)
+    }
+
+    fn begin(&self, claim: Claim, place: OwnedSemaphorePermit) {
+        let (inner, places) = (Arc::clone(&self.inner), Arc::clone(&self.places));
+        let (pace, wakers, stage) = (Arc::clone(&self.pace), Arc::clone(&self.wakers), self.stage);
+        self.steps.spawn(async move {
+            let began = Instant::now();
+            step::run(&inner, claim, &places).await;
+            drop(place);
+            let was_quick = pace.is_quick();
+            pace.add(began.elapsed());
+            // While steps are slow, the dispatcher waits for this and not for a place.
+            if !was_quick || !pace.is_quick() {
+                wakers[self::place(stage)].notify_one();
+            }
+        });
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<Claim>, StoreError> {
         let config = &self.inner.config;
-        self.inner.store.claim(self.stage, &config.worker, config.lease).await
+        self.inner.store.claim(self.stage, &config.worker, config.lease, limit).await
+    }
+
+    /// Waits until there may be work.
+    async fn idle(&self) {
+        if !self.pause(SETTLE).await {
+            let pause = self.until_ready().await;
+            self.pause(pause).await;
+        }
+    }
+
+    /// Waits until work is announced (true) or the time is over.
+    async fn pause(&self, longest: Duration) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => true,
+            () = self.wakers[place(self.stage)].notified() => true,
+            () = tokio::time::sleep(longest) => false,
+        }
     }
 
     /// How long until a postponed task or an expired lease is due.
@@ -155,61 +272,37 @@ impl Dispatcher {
     }
 }
 
-/// One step of one task, from claim to end.
-async fn step(inner: &Arc<Inner>, claim: Claim) {
-    let Claim { task, stage, .. } = claim;
-    let held = inner.claims.hold(task.id, task.fence);
-    let mut conflicts = 0;
-    let error = loop {
-        match attempt(inner, &task, stage, &held).await {
-            Ok(()) => return,
-            // Somebody else was faster; nothing was written, and the claim still holds.
-            Err(StepError::VolumeConflict) if conflicts < CONFLICTS => conflicts += 1,
-            Err(error) => break error,
-        }
-    };
-    report(&task, stage, &error);
-    if let Some(outcome) = failure::outcome(&task, stage, &error, &inner.config.retry)
-        && let Err(error) = inner.store.finish_step(task.id, task.fence, outcome).await
-        && !matches!(error, StoreError::StaleFence { .. })
-    {
-        tracing::error!(task = %task.id, stage = stage.as_str(), %error, "the end of a step could not be written; its lease will run out");
+/// How long a stage's steps take of late.
+#[derive(Default)]
+struct Pace {
+    /// The moving average in microseconds.
+    micros: AtomicU64,
+}
+
+impl Pace {
+    /// Two at once may lose one of them: it is only an estimate.
+    fn add(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let average = self.micros.load(Ordering::Relaxed);
+        self.micros.store(average - average / 8 + took / 8, Ordering::Relaxed);
+    }
+
+    fn is_quick(&self) -> bool {
+        u128::from(self.micros.load(Ordering::Relaxed)) < QUICK.as_micros()
     }
 }
 
-/// Does what the stage is for, and writes what came of it.
-async fn attempt(inner: &Arc<Inner>, task: &Task, stage: Stage, held: &HeldClaim) -> Result<(), StepError> {
-    let _turn = match stage {
-        // Until its writes are in, no other entrypoint of the program needs to begin.
-        Stage::Deliver => Some(tokio::select! {
-            () = held.ended() => return Err(StepError::Superseded),
-            turn = inner.turns.take(task.program) => turn,
-        }),
-        Stage::Execute | Stage::Prove => None,
-    };
-    let outcome = match stage {
-        Stage::Execute => inner.execute(task, held).await,
-        Stage::Prove => inner.prove(task, held).await,
-        Stage::Deliver => inner.deliver(task, held).await,
-    }?;
-    inner.store.finish_step(task.id, task.fence, outcome).await?;
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn report(task: &Task, stage: Stage, error: &StepError) {
-    let (task, stage) = (task.id, stage.as_str());
-    match error {
-        StepError::Deterministic(reason) => {
-            tracing::info!(%task, stage, code = reason.code, message = reason.message, "task failed");
-        }
-        StepError::Transient(reason) => {
-            tracing::warn!(%task, stage, code = reason.code, message = reason.message, "step failed; may be tried again");
-        }
-        StepError::Waiting(reason) => {
-            tracing::debug!(%task, stage, code = reason.code, message = reason.message, "task waits");
-        }
-        StepError::VolumeConflict => tracing::debug!(%task, stage, "the volume kept changing; the task waits"),
-        StepError::Superseded => tracing::debug!(%task, stage, "claim superseded; nothing written"),
-        StepError::Store(error) => tracing::error!(%task, stage, %error, "step failed in the store"),
+    #[test]
+    fn a_pace_follows_what_steps_take() {
+        let pace = Pace::default();
+        assert!(pace.is_quick());
+        (0..8).for_each(|_| pace.add(Duration::from_millis(200)));
+        assert!(!pace.is_quick());
+        (0..64).for_each(|_| pace.add(Duration::from_millis(1)));
+        assert!(pace.is_quick());
     }
 }

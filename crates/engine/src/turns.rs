@@ -1,17 +1,41 @@
 //! One writer at a time for each program's volume within this process.
 //!
 //! The store refuses a write that is based on an old version, so this is no matter of safety: it spares controllers from
-//! being run again because two of them wrote at once. Whoever wrote from another process is met by running again.
+//! being run again because two of them wrote at once. Whoever wrote from another process is met by running again, after a
+//! pause that is long enough for the other to get through.
 
 use coprocessor_types::ProgramId;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 use tokio::sync::OwnedMutexGuard;
 
 /// Entries of programs that nobody writes to any more are dropped when there are more than this.
 const TIDY_ABOVE: usize = 1024;
+
+/// The first pause after a conflict, at most; doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+
+/// The longest pause after a conflict.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Waits before a volume is written to again, after `conflicts` of them (at least one): by chance, so that two processes that
+/// met once don't meet again.
+pub(crate) async fn conflict_pause(conflicts: u32) {
+    let doubled = FIRST_PAUSE.saturating_mul(1u32.checked_shl(conflicts.saturating_sub(1)).unwrap_or(u32::MAX));
+    tokio::time::sleep(doubled.min(LONGEST_PAUSE).mul_f64(jitter())).await;
+}
+
+/// From 0 to 1, different for those who ask at the same time.
+pub(crate) fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(0);
+    #[allow(clippy::cast_precision_loss)] // 53 of 64 random bits are plenty.
+    let fraction = random as f64 / u64::MAX as f64;
+    fraction
+}
 
 /// Whose turn it is, by program.
 #[derive(Default)]

@@ -4,16 +4,37 @@ use coprocessor_sandbox::{Host, HostError, MAX_BUFFER};
 use coprocessor_store::{Store, StoreError, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
 use coprocessor_vfs::{PAGE_SIZE, PageSource, PageSourceError, VfsError, Volume};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use crate::EngineError;
+use crate::{EngineError, failure};
 
 /// A snapshot's pages, as the filesystem reads them.
-pub(crate) struct Pages(Box<dyn VolumeSnapshot>);
+pub(crate) struct Pages {
+    snapshot: Box<dyn VolumeSnapshot>,
+    /// Set when a page could not be read for a reason that passes.
+    away: Arc<AtomicBool>,
+}
+
+impl Pages {
+    fn new(snapshot: Box<dyn VolumeSnapshot>) -> Self {
+        Self { snapshot, away: Arc::default() }
+    }
+}
 
 impl PageSource for Pages {
     fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, PageSourceError> {
-        self.0.read_page(index).map_err(PageSourceError::new)
+        self.snapshot.read_page(index).map_err(|error| {
+            if failure::passes(&error) {
+                self.away.store(true, Ordering::Relaxed);
+            }
+            PageSourceError::new(error)
+        })
     }
 }
 
@@ -36,7 +57,7 @@ impl VolumeImage {
     pub(crate) fn open(store: &dyn Store, program: ProgramId) -> Result<Self, EngineError> {
         let snapshot = snapshot(store, program)?;
         let (size, version) = (snapshot.size(), snapshot.version());
-        let pages = Pages(snapshot);
+        let pages = Pages::new(snapshot);
         if is_formatted(&pages, version)? {
             return Ok(Self::Stored { pages, size });
         }
@@ -70,7 +91,7 @@ fn snapshot(store: &dyn Store, program: ProgramId) -> Result<Box<dyn VolumeSnaps
 
 /// Version 0 means that nothing was ever written; raw storage alone also raises it, so the boot page decides.
 fn is_formatted(pages: &Pages, version: u64) -> Result<bool, EngineError> {
-    Ok(version > 0 && pages.0.read_page(0)?.is_some())
+    Ok(version > 0 && pages.snapshot.read_page(0)?.is_some())
 }
 
 /// One program's volume and raw storage at one version, with the changes made since. Blocks.
@@ -79,6 +100,8 @@ pub(crate) struct OpenVolume {
     based_on: u64,
     stored_raw: Option<Vec<u8>>,
     new_raw: Option<Vec<u8>>,
+    /// Set when the store could not be read for a reason that passes.
+    away: Arc<AtomicBool>,
 }
 
 impl OpenVolume {
@@ -86,10 +109,11 @@ impl OpenVolume {
     pub(crate) fn open(store: &dyn Store, program: ProgramId) -> Result<Self, EngineError> {
         let snapshot = snapshot(store, program)?;
         let (size, based_on, stored_raw) = (snapshot.size(), snapshot.version(), snapshot.raw()?);
-        let pages = Pages(snapshot);
+        let pages = Pages::new(snapshot);
+        let away = Arc::clone(&pages.away);
         let formatted = is_formatted(&pages, based_on)?;
         let volume = if formatted { Volume::open(pages, size)? } else { Volume::format(pages, size)? };
-        Ok(Self { volume, based_on, stored_raw, new_raw: None })
+        Ok(Self { volume, based_on, stored_raw, new_raw: None, away })
     }
 
     pub(crate) fn files(&mut self) -> &mut Volume<Pages> {
@@ -109,11 +133,13 @@ pub(crate) struct ControllerHost<'a> {
     program: ProgramId,
     open: Option<OpenVolume>,
     wrote: bool,
+    /// The store could not be opened for a reason that passes.
+    away: bool,
 }
 
 impl<'a> ControllerHost<'a> {
     pub(crate) fn new(store: &'a dyn Store, program: ProgramId) -> Self {
-        Self { store, program, open: None, wrote: false }
+        Self { store, program, open: None, wrote: false, away: false }
     }
 
     /// What the controller wrote; empty when it only read.
@@ -124,10 +150,17 @@ impl<'a> ControllerHost<'a> {
         }
     }
 
+    /// Whether the store could not be reached, or will be able later to do what it could not.
+    pub(crate) fn store_was_away(&self) -> bool {
+        self.away || self.open.as_ref().is_some_and(|open| open.away.load(Ordering::Relaxed))
+    }
+
     fn volume(&mut self) -> Result<&mut OpenVolume, HostError> {
         if self.open.is_none() {
-            let open = OpenVolume::open(self.store, self.program)
-                .map_err(|error| HostError::Failed { reason: chain(&error) })?;
+            let open = OpenVolume::open(self.store, self.program).map_err(|error| {
+                self.away = matches!(&error, EngineError::Store(error) if failure::passes(error));
+                HostError::Failed { reason: chain(&error) }
+            })?;
             self.open = Some(open);
         }
         Ok(self.open.as_mut().expect("opened above"))
