@@ -133,6 +133,7 @@ macro_rules! contract {
             queue::a_lease_that_ran_out_is_claimed_again,
             queue::a_heartbeat_keeps_the_claim,
             queue::a_restart_voids_leases_only_where_nobody_else_can_hold_one,
+            queue::a_restart_voids_leases_that_ran_out_too,
             queue::postponed_tasks_wait_for_their_time,
             races::workers_that_race_keep_every_promise,
             steps::a_task_goes_the_whole_way,

@@ -3,11 +3,11 @@
 use super::{
     Backing,
     fixture::{
-        HOUR, beat, claim, claim_one, event, event_names, events, executed, held_at, in_an_hour, picture, postponed,
-        program, proved, success, task,
+        HOUR, ROOM, admitted, beat, claim, claim_one, event, event_names, events, executed, held_at, in_an_hour,
+        new_task, picture, postponed, program, proved, success, task,
     },
 };
-use coprocessor_store::{EventKind, Stage, StoreError, TaskState};
+use coprocessor_store::{EventKind, NewTask, Stage, StoreError, TaskState};
 use coprocessor_types::TaskId;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -251,6 +251,28 @@ pub(crate) async fn a_restart_voids_leases_only_where_nobody_else_can_hold_one<B
     }
     let done = backing.store().task(id).await.unwrap().unwrap();
     assert_eq!((done.state, done.fence), (TaskState::Delivered, fence));
+}
+
+pub(crate) async fn a_restart_voids_leases_that_ran_out_too<B: Backing>() {
+    let mut backing = B::new().await;
+    let store = backing.store();
+    let program = program(&*store, 1).await;
+    let late = task(&*store, &program).await.id;
+    let fence = claim_one(&*store, Stage::Execute, Duration::ZERO).await.unwrap().task.fence;
+    // This claim has seen that the first one's lease ran out, and taken another task.
+    let urgent = NewTask { priority: 1, ..new_task(&program) };
+    let urgent = admitted(store.admit(urgent, ROOM).await.unwrap()).id;
+    assert_eq!(claim(&*store, Stage::Execute).await.task.id, urgent);
+    drop(store);
+    backing.reopen().await;
+    let store = backing.store();
+    assert_eq!(beat(&*store, late, fence, Duration::ZERO).await, !B::VOIDS_LEASES);
+    let got = store.finish_step(late, fence, executed()).await;
+    if B::VOIDS_LEASES {
+        assert!(matches!(got, Err(StoreError::StaleFence { .. })), "{got:?}");
+    } else {
+        got.unwrap();
+    }
 }
 
 pub(crate) async fn postponed_tasks_wait_for_their_time<B: Backing>() {

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 pub(super) const OWNERS: usize = 3;
 pub(super) const PROGRAMS: usize = 2;
 pub(super) const WORKERS: usize = 3;
+/// Idempotency keys of each owner and program.
+pub(super) const KEYS: u8 = 2;
 
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
@@ -129,12 +131,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0..OWNERS, 1..4u32).prop_map(|(owner, weight)| Operation::SetWeight { owner, weight }),
         2 => (prop::sample::select(vec![Aged::Witnesses, Aged::Proofs, Aged::Tasks, Aged::Blobs]), any_task())
             .prop_map(|(what, up_to)| Operation::Collect { what, up_to }),
-        1 => Just(Operation::Reopen),
+        2 => Just(Operation::Reopen),
     ]
 }
 
 fn submit() -> impl Strategy<Value = Submit> {
-    let key = prop::option::weighted(0.3, (0..2u8, 0..2u8));
+    let key = prop::option::weighted(0.3, (0..KEYS, 0..2u8));
     let bound = || prop::option::weighted(0.15, 0..6u64);
     (0..OWNERS, 0..PROGRAMS, key, -1..2i16, hours(), bound(), bound()).prop_map(
         |(owner, program, key, priority, deadline, total, of_owner)| Submit {

@@ -5,7 +5,7 @@ use super::{
         Backing,
         fixture::{HOUR, ROOM, event, failure, in_an_hour, owner, postponed, volume},
     },
-    operation::{Aged, ClaimOf, Fence, How, Operation, PROGRAMS, Submit, Which},
+    operation::{Aged, ClaimOf, Fence, How, KEYS, OWNERS, Operation, PROGRAMS, Submit, Which},
     reference::{Admitted, Hold, Model, ModelEvent, ModelProgram, ModelTask, Remembered, waiting},
 };
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 
-const OWNER_NAMES: [&str; 3] = ["alice", "bob", "carol"];
+const OWNER_NAMES: [&str; OWNERS] = ["alice", "bob", "carol"];
 const PAGE: u32 = 3;
 /// After how many operations all is looked at, and not just tasks and events. Histories end anywhere, and are looked at
 /// then too.
@@ -80,6 +80,8 @@ pub(super) async fn replay<B: Backing>(backing: &mut B, history: &[Operation]) -
         }
     }
     replay.check_rest(&*backing.store()).await?;
+    replay.check_keys(&*backing.store()).await?;
+    replay.collect(&*backing.store(), Aged::Blobs, 0).await?;
     replay.check_history(&*backing.store()).await
 }
 
@@ -201,7 +203,7 @@ impl Replay {
     ) -> Agreed {
         let lease = if lapsed { Duration::ZERO } else { HOUR };
         let claims = store.claim(stage, &format!("worker {worker}"), lease, limit).await?;
-        let ready: usize = (0..OWNER_NAMES.len()).map(|owner| self.model.ready(stage, owner).len()).sum();
+        let ready: usize = (0..OWNERS).map(|owner| self.model.ready(stage, owner).len()).sum();
         agree!(claims.len(), limit.min(ready), "the number of claims");
         // Those of this batch are held from then on, even where their leases run out at once.
         let mut lapsing = Vec::new();
@@ -621,6 +623,18 @@ impl Replay {
         Ok(())
     }
 
+    /// Every key is that of the request it was used for, or free: then there is no room, so that asking changes nothing.
+    async fn check_keys(&mut self, store: &dyn Store) -> Agreed {
+        for (owner, program) in (0..OWNERS).flat_map(|owner| (0..PROGRAMS).map(move |program| (owner, program))) {
+            for key in 0..KEYS {
+                let (key, total) = (Some((key, 0)), Some(0));
+                let ask = Submit { owner, program, key, priority: 0, deadline: None, total, of_owner: None };
+                self.submit(store, &ask).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Each task's history is whole, owners' are made of them, fences only grow, and each delivery has left one mark.
     async fn check_history(&self, store: &dyn Store) -> Agreed {
         let mut of_owners = BTreeMap::<usize, Vec<Event>>::new();
@@ -633,7 +647,7 @@ impl Replay {
             there.clone().map(|(_, event)| event.clone()).collect::<Vec<_>>(),
             "all events"
         );
-        for owner in 0..OWNER_NAMES.len() {
+        for owner in 0..OWNERS {
             let expected = of_owners.remove(&owner).unwrap_or_default();
             agree!(store.owner_events(Some(name(owner)), 0, usize::MAX).await?, expected, "events of {owner}");
         }
