@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use coprocessor_prover::NodeError;
-use coprocessor_store::{DeleteProgram, InsertProgram, NewProgram, Program};
+use coprocessor_store::{DeleteProgram, InsertProgram, NewProgram, Program, Scope};
 use coprocessor_types::{Backend, BlobDigest, OwnerId, ProgramId};
 use std::sync::Arc;
 
-use crate::{Engine, EngineError, Inner, ProverSource, controllers::blocking, volumes::NoPages};
+use crate::{Caller, Engine, EngineError, Inner, ProverSource, controllers::blocking, volumes::NoPages};
 
 /// Longest name of a program, in bytes.
 const MAX_NAME: usize = 128;
@@ -14,10 +14,10 @@ const MAX_NAME: usize = 128;
 /// A program to deploy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deployment {
-    /// Who deploys it.
-    pub owner: OwnerId,
     /// A label for people.
     pub name: String,
+    /// Whether others may see it, read its files and ask for its proofs.
+    pub public: bool,
     /// What proves its circuit.
     pub backend: Backend,
     /// The controller's WebAssembly.
@@ -40,16 +40,24 @@ pub enum Deployed {
 }
 
 impl Engine {
-    /// Checks a program's parts, sets its circuit up where that can be done now, and registers it.
+    /// Checks a program's parts, sets its circuit up where that can be done now, and registers it as the caller's owner's.
     ///
     /// # Errors
-    /// A controller or circuit that is none; a program of that circuit and nonce with another controller.
-    pub async fn deploy(&self, deployment: Deployment) -> Result<Deployed, EngineError> {
+    /// A controller or circuit that is none; a program of that circuit and nonce that is another's, or has another
+    /// controller, volume size or visibility; as many programs as the owner may have; a full store.
+    pub async fn deploy(&self, caller: &Caller, deployment: Deployment) -> Result<Deployed, EngineError> {
+        caller.require(Scope::Deploy)?;
         let inner = &self.inner;
+        inner.check_room()?;
         let volume_size = self.check_settings(&deployment)?;
+        let quota = self.limits(&caller.owner).await?.programs;
         let id = ProgramId::derive(&deployment.circuit, deployment.nonce);
+        if let Some(program) = inner.store.program(id).await? {
+            // Said before any work is done, and looked at again when it is written.
+            is_callers(caller, &program)?;
+        }
         inner.check_controller(deployment.controller.clone()).await?;
-        let key = inner.check_circuit(deployment.backend, &deployment.circuit).await?;
+        let key = inner.check_circuit(&caller.owner, deployment.backend, &deployment.circuit).await?;
         let controller = inner.store.put_blob(deployment.controller).await?;
         let circuit = inner.store.put_blob(deployment.circuit).await?;
         let verifying_key = match key {
@@ -58,8 +66,9 @@ impl Engine {
         };
         let program = NewProgram {
             id,
-            owner: deployment.owner,
+            owner: caller.owner.clone(),
             name: deployment.name,
+            public: deployment.public,
             backend: deployment.backend,
             controller,
             circuit,
@@ -67,28 +76,30 @@ impl Engine {
             nonce: deployment.nonce,
             volume_size,
         };
-        match inner.store.insert_program(program).await? {
+        let asked = program.clone();
+        match inner.store.insert_program(program, quota).await? {
             InsertProgram::Inserted(program) => {
-                tracing::info!(program = %id, name = program.name, backend = %program.backend, "program deployed");
+                tracing::info!(program = %id, name = program.name, owner = %program.owner, backend = %program.backend, "program deployed");
                 Ok(Deployed::New(program))
             }
-            InsertProgram::Exists(program) if program.controller != controller => {
-                Err(EngineError::ProgramExists(id, "controller"))
-            }
-            InsertProgram::Exists(program) if program.volume_size != volume_size => {
-                Err(EngineError::ProgramExists(id, "volume size"))
-            }
-            InsertProgram::Exists(program) => Ok(Deployed::Same(program)),
+            InsertProgram::Exists(program) => is_same(caller, &asked, &program).map(|()| Deployed::Same(program)),
+            InsertProgram::QuotaFull => Err(EngineError::ProgramQuota { limit: quota }),
         }
     }
 
     /// Gives a program another controller. Tasks admitted before keep theirs.
     ///
     /// # Errors
-    /// Not a controller; no such program.
-    pub async fn set_controller(&self, id: ProgramId, controller: Bytes) -> Result<Program, EngineError> {
+    /// Not a controller; a program that is unknown or not the caller's; a full store.
+    pub async fn set_controller(
+        &self,
+        caller: &Caller,
+        id: ProgramId,
+        controller: Bytes,
+    ) -> Result<Program, EngineError> {
+        self.owned(caller, Scope::Deploy, id).await?;
         let inner = &self.inner;
-        inner.store.program(id).await?.ok_or(EngineError::UnknownProgram(id))?;
+        inner.check_room()?;
         inner.check_controller(controller.clone()).await?;
         let digest = inner.store.put_blob(controller).await?;
         let program = inner.store.set_controller(id, digest).await?;
@@ -99,8 +110,9 @@ impl Engine {
     /// Removes a program with its volume and tasks.
     ///
     /// # Errors
-    /// Unfinished tasks; no such program.
-    pub async fn delete_program(&self, id: ProgramId) -> Result<(), EngineError> {
+    /// Unfinished tasks, of others too where it is public; a program that is unknown or not the caller's.
+    pub async fn delete_program(&self, caller: &Caller, id: ProgramId) -> Result<(), EngineError> {
+        self.owned(caller, Scope::Deploy, id).await?;
         match self.inner.store.delete_program(id).await? {
             DeleteProgram::Deleted => {
                 tracing::info!(program = %id, "program deleted");
@@ -132,16 +144,48 @@ impl Engine {
     }
 }
 
+/// Refuses a program that is there and another's. Its id follows from circuit and nonce, so that there is one cannot be
+/// hidden; whose it is can.
+fn is_callers(caller: &Caller, there: &Program) -> Result<(), EngineError> {
+    if caller.owns(&there.owner) {
+        Ok(())
+    } else if caller.sees(there) {
+        Err(EngineError::ProgramExists(there.id, "owner"))
+    } else {
+        Err(EngineError::NonceTaken { nonce: there.nonce })
+    }
+}
+
+/// Whether the program that is there is the one that was to be deployed.
+fn is_same(caller: &Caller, asked: &NewProgram, there: &Program) -> Result<(), EngineError> {
+    is_callers(caller, there)?;
+    let other = if there.controller != asked.controller {
+        "controller"
+    } else if there.volume_size != asked.volume_size {
+        "volume size"
+    } else if there.public != asked.public {
+        "visibility"
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::ProgramExists(there.id, other))
+}
+
 impl Inner {
     /// Checks a circuit, and makes its verifying key where that can be done now: in this process, else by a real prover
-    /// node, else the mock prover only checks it.
-    async fn check_circuit(self: &Arc<Self>, backend: Backend, circuit: &Bytes) -> Result<Option<Bytes>, EngineError> {
+    /// node that serves the owner, else the mock prover only checks it.
+    async fn check_circuit(
+        self: &Arc<Self>,
+        owner: &OwnerId,
+        backend: Backend,
+        circuit: &Bytes,
+    ) -> Result<Option<Bytes>, EngineError> {
         if let Some(setup) = &self.setup {
             let (setup, circuit) = (Arc::clone(setup), circuit.clone());
             let made = blocking(move || setup.set_up(&circuit)).await?;
             return made.map(|made| Some(made.verifying_key)).map_err(|e| EngineError::InvalidCircuit(e.to_string()));
         }
-        let mut nodes = self.provers.nodes();
+        let mut nodes = self.provers.nodes(owner);
         nodes.sort_by_key(|(_, source)| *source == ProverSource::InProcess);
         let mut unreachable = None;
         for (node, _) in nodes {

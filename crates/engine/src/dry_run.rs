@@ -3,14 +3,16 @@
 use bytes::Bytes;
 use coprocessor_prover::NodeError;
 use coprocessor_sandbox::{Export, RunError, Usage};
-use coprocessor_store::{Program, StoreError};
+use coprocessor_store::{Program, Scope, StoreError};
 use coprocessor_types::{ProgramId, ProofKind, PublicInputs, Root, Witness};
 use serde_json::Value;
 
 use crate::{
-    Engine, EngineError,
+    Caller, Engine, EngineError,
     controllers::{ControllerCall, ControllerRun},
     execute::parse,
+    pool::Wanted,
+    turns::conflict_pause,
 };
 
 /// Times an entrypoint is run again because somebody else wrote to the volume meanwhile.
@@ -59,17 +61,27 @@ impl Engine {
     /// Runs `get_witnesses`; what it writes to its volume is dropped.
     ///
     /// # Errors
-    /// An unknown program or root; the controller's failure.
+    /// A program that is unknown or that the caller does not see; an unknown root; the controller's failure.
     pub async fn witness(
         &self,
+        caller: &Caller,
         program: ProgramId,
         args: Value,
         root: Option<Root>,
     ) -> Result<WitnessReport, EngineError> {
-        let program = self.known(program).await?;
+        let program = self.visible(caller, Scope::Prove, program).await?;
+        self.make_witness(&program, args, root).await
+    }
+
+    async fn make_witness(
+        &self,
+        program: &Program,
+        args: Value,
+        root: Option<Root>,
+    ) -> Result<WitnessReport, EngineError> {
         let root = self.inner.pin(root)?;
-        let ControllerRun { run, .. } = self.run(&program, Export::GetWitnesses, args, root).await?;
-        let result = run.result.map_err(|error| guest(&error, run.log.clone()))?;
+        let ControllerRun { run, store_away, .. } = self.run(program, Export::GetWitnesses, args, root).await?;
+        let result = run.result.map_err(|error| failed(&error, run.log.clone(), store_away))?;
         let witnesses = parse(result).map_err(|message| EngineError::Guest {
             code: "witness_malformed",
             message,
@@ -84,19 +96,23 @@ impl Engine {
     /// As for [`Engine::witness`]; the circuit's failure; no node that can execute it.
     pub async fn execute(
         &self,
+        caller: &Caller,
         program: ProgramId,
         args: Value,
         root: Option<Root>,
     ) -> Result<ExecutionReport, EngineError> {
-        let report = self.witness(program, args, root).await?;
-        let program = self.known(program).await?;
+        let program = self.visible(caller, Scope::Prove, program).await?;
+        let report = self.make_witness(&program, args, root).await?;
         let input = Bytes::from(self.inner.circuit_input(report.root, report.witnesses)?);
-        let kind = self.inner.provers.default_kind(program.backend);
-        let node = match self.inner.provers.choose(program.backend, kind).await {
-            Ok(node) => node,
-            Err(_) if kind != ProofKind::Mock => self.choose_mock(&program).await?,
-            Err(reason) => return Err(EngineError::NoProver(reason)),
+        let provers = &self.inner.provers;
+        let kind = provers.default_kind(&caller.owner, program.backend);
+        let wanted = Wanted { owner: &caller.owner, backend: program.backend, kind };
+        let chosen = match provers.choose(wanted, &[]).await {
+            Err(_) if kind != ProofKind::Mock => provers.choose(Wanted { kind: ProofKind::Mock, ..wanted }, &[]).await,
+            chosen => chosen,
         };
+        let chosen = chosen.map_err(EngineError::NoProver)?;
+        let node = chosen.node();
         if !node.has_circuit(program.circuit).await? {
             let circuit = self.inner.store.blob(program.circuit).await?;
             node.upload_circuit(program.backend, circuit).await?;
@@ -119,18 +135,23 @@ impl Engine {
     /// Runs `entrypoint` with arguments of the caller's; what it writes is kept.
     ///
     /// # Errors
-    /// An unknown program; the controller's failure; a volume that kept changing.
-    pub async fn call(&self, program: ProgramId, args: Value) -> Result<CallReport, EngineError> {
-        let program = self.known(program).await?;
+    /// A program that is unknown or not the caller's; the controller's failure; a volume that kept changing; a full store.
+    pub async fn call(&self, caller: &Caller, program: ProgramId, args: Value) -> Result<CallReport, EngineError> {
+        let program = self.owned(caller, Scope::Deploy, program).await?;
+        self.inner.check_room()?;
         let root = self.inner.root();
         let _turn = self.inner.turns.take(program.id).await;
-        for _ in 0..CONFLICTS {
-            let ControllerRun { run, write } = self.run(&program, Export::Entrypoint, args.clone(), root).await?;
-            let result = run.result.map_err(|error| guest(&error, run.log.clone()))?;
+        for conflicts in 1..=CONFLICTS {
+            let ControllerRun { run, write, store_away } =
+                self.run(&program, Export::Entrypoint, args.clone(), root).await?;
+            let result = run.result.map_err(|error| failed(&error, run.log.clone(), store_away))?;
             if !write.is_empty() {
                 match self.inner.store.write_volume(program.id, write).await {
                     Ok(_) => {}
-                    Err(StoreError::VolumeConflict { .. }) => continue,
+                    Err(StoreError::VolumeConflict { .. }) => {
+                        conflict_pause(conflicts).await;
+                        continue;
+                    }
                     Err(StoreError::UnknownProgram(id)) => return Err(EngineError::UnknownProgram(id)),
                     Err(error) => return Err(error.into()),
                 }
@@ -138,17 +159,6 @@ impl Engine {
             return Ok(CallReport { result: result.unwrap_or(Value::Null), log: run.log, usage: run.usage });
         }
         Err(EngineError::VolumeBusy(program.id))
-    }
-
-    pub(crate) async fn known(&self, id: ProgramId) -> Result<Program, EngineError> {
-        self.inner.store.program(id).await?.ok_or(EngineError::UnknownProgram(id))
-    }
-
-    async fn choose_mock(
-        &self,
-        program: &Program,
-    ) -> Result<std::sync::Arc<dyn coprocessor_prover::ProverNode>, EngineError> {
-        self.inner.provers.choose(program.backend, ProofKind::Mock).await.map_err(EngineError::NoProver)
     }
 
     async fn run(
@@ -163,7 +173,10 @@ impl Engine {
     }
 }
 
-fn guest(error: &RunError, log: Vec<String>) -> EngineError {
+fn failed(error: &RunError, log: Vec<String>, store_away: bool) -> EngineError {
+    if store_away {
+        return StoreError::Unavailable(error.to_string().into()).into();
+    }
     EngineError::Guest { code: error.code(), message: error.to_string(), log }
 }
 

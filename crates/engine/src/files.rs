@@ -1,15 +1,16 @@
 //! Files of a program's volume, for the API.
 
 use bytes::Bytes;
-use coprocessor_store::{StoreError, VolumeWrite};
+use coprocessor_store::{Scope, StoreError, VolumeWrite};
 use coprocessor_types::ProgramId;
 use coprocessor_vfs::{Entry, EntryKind, FatPath, PAGE_SIZE, VfsError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::{
-    Engine, EngineError,
+    Caller, Engine, EngineError,
     controllers::blocking,
+    turns::conflict_pause,
     volumes::{OpenVolume, VolumeImage},
 };
 
@@ -41,8 +42,14 @@ impl Engine {
     /// Reads a file, or lists a directory.
     ///
     /// # Errors
-    /// An unknown program; a path that FAT cannot hold or that names nothing.
-    pub async fn read_path(&self, program: ProgramId, path: String) -> Result<FileOrDirectory, EngineError> {
+    /// An unknown program, or none that the caller sees; a path that FAT cannot hold or that names nothing.
+    pub async fn read_path(
+        &self,
+        caller: &Caller,
+        program: ProgramId,
+        path: String,
+    ) -> Result<FileOrDirectory, EngineError> {
+        self.visible(caller, Scope::Read, program).await?;
         let store = Arc::clone(&self.inner.store);
         blocking(move || {
             let mut open = OpenVolume::open(&*store, program)?;
@@ -62,27 +69,38 @@ impl Engine {
     /// Creates or replaces a file, with the directories on its path.
     ///
     /// # Errors
-    /// An unknown program; a path that FAT cannot hold; a full volume.
-    pub async fn write_file(&self, program: ProgramId, path: String, content: Bytes) -> Result<(), EngineError> {
+    /// A program that is unknown or not the caller's; a path that FAT cannot hold; a full volume or store.
+    pub async fn write_file(
+        &self,
+        caller: &Caller,
+        program: ProgramId,
+        path: String,
+        content: Bytes,
+    ) -> Result<(), EngineError> {
+        self.owned(caller, Scope::Deploy, program).await?;
+        self.inner.check_room()?;
         self.change(program, move |open| open.files().write(&path, &content)).await
     }
 
     /// Removes a file or an empty directory.
     ///
     /// # Errors
-    /// An unknown program; a path that names nothing, or a directory with something in it.
-    pub async fn remove_path(&self, program: ProgramId, path: String) -> Result<(), EngineError> {
+    /// A program that is unknown or not the caller's; a path that names nothing, or a directory with something in it.
+    pub async fn remove_path(&self, caller: &Caller, program: ProgramId, path: String) -> Result<(), EngineError> {
+        self.owned(caller, Scope::Deploy, program).await?;
         self.change(program, move |open| open.files().remove(&path)).await
     }
 
     /// The whole volume as a FAT-16 image: its size, and its bytes in chunks.
     ///
     /// # Errors
-    /// An unknown program. A failure on the way ends the chunks with an error.
+    /// An unknown program, or none that the caller sees. A failure on the way ends the chunks with an error.
     pub async fn image(
         &self,
+        caller: &Caller,
         program: ProgramId,
     ) -> Result<(u64, mpsc::Receiver<Result<Bytes, EngineError>>), EngineError> {
+        self.visible(caller, Scope::Read, program).await?;
         let store = Arc::clone(&self.inner.store);
         let image = blocking(move || VolumeImage::open(&*store, program)).await??;
         let size = image.size();
@@ -111,7 +129,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let change = Arc::new(change);
         let _turn = self.inner.turns.take(program).await;
-        for _ in 0..CONFLICTS {
+        for conflicts in 1..=CONFLICTS {
             let (store, change) = (Arc::clone(&self.inner.store), Arc::clone(&change));
             let write = blocking(move || -> Result<VolumeWrite, EngineError> {
                 let mut open = OpenVolume::open(&*store, program)?;
@@ -121,7 +139,7 @@ impl Engine {
             .await??;
             match self.inner.store.write_volume(program, write).await {
                 Ok(_) => return Ok(()),
-                Err(StoreError::VolumeConflict { .. }) => {}
+                Err(StoreError::VolumeConflict { .. }) => conflict_pause(conflicts).await,
                 Err(StoreError::UnknownProgram(id)) => return Err(EngineError::UnknownProgram(id)),
                 Err(error) => return Err(error.into()),
             }

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use coprocessor_prover::verify::{Claim, ProofVerifier, VerifyError};
-use coprocessor_store::{Program, Task};
+use coprocessor_store::{Program, Scope, StoreError, Task};
 use coprocessor_types::{Backend, BlobDigest, ProgramId, ProofKind, PublicInputs, Root, TaskId};
 use std::sync::Arc;
 
-use crate::{Engine, EngineError, controllers::blocking};
+use crate::{Caller, Engine, EngineError, controllers::blocking};
 
 /// A verified proof with all that a verifier needs.
 #[derive(Clone, PartialEq, Debug)]
@@ -60,28 +60,35 @@ impl Engine {
     /// A task's verified proof.
     ///
     /// # Errors
-    /// No such task; no proof yet.
-    pub async fn proof(&self, id: TaskId) -> Result<ProofBundle, EngineError> {
-        let task = self.task(id).await?;
-        let (Some(proof), Some(output)) = (task.proof, task.output.clone()) else {
-            return Err(EngineError::NoProof(id, task.state));
+    /// No such task, or another owner's; no proof yet, or no more ([`EngineError::ProofExpired`]).
+    pub async fn proof(&self, caller: &Caller, id: TaskId) -> Result<ProofBundle, EngineError> {
+        let task = self.own_task(caller, Scope::Read, id).await?;
+        let (proof, output) = match (task.proof, task.output.clone()) {
+            (Some(proof), Some(output)) => (proof, output),
+            (None, Some(_)) => return Err(EngineError::ProofExpired(id)),
+            _ => return Err(EngineError::NoProof(id, task.state)),
         };
-        let program = self.known(task.program).await?;
+        // Gone only with its tasks.
+        let program = self.inner.store.program(task.program).await?.ok_or(EngineError::UnknownTask(id))?;
         let verifying_key = match program.verifying_key {
             Some(key) => Some(self.inner.store.blob(key).await?),
             None => None,
         };
         let public_inputs = PublicInputs { root: task.root, output: output.to_vec() };
-        let proof = self.inner.store.blob(proof).await?;
+        let proof = self.inner.store.blob(proof).await.map_err(|error| match error {
+            // It aged out since the task was read.
+            StoreError::BlobMissing(_) => EngineError::ProofExpired(id),
+            other => other.into(),
+        })?;
         Ok(ProofBundle { task, program, public_inputs, proof, verifying_key })
     }
 
     /// A program's verifying key.
     ///
     /// # Errors
-    /// No such program; not known yet.
-    pub async fn verifying_key(&self, id: ProgramId) -> Result<(Program, Bytes), EngineError> {
-        let program = self.known(id).await?;
+    /// No such program, or none that the caller sees; not known yet.
+    pub async fn verifying_key(&self, caller: &Caller, id: ProgramId) -> Result<(Program, Bytes), EngineError> {
+        let program = self.visible(caller, Scope::Read, id).await?;
         let key = program.verifying_key.ok_or(EngineError::NoVerifyingKey(id))?;
         let key = self.inner.store.blob(key).await?;
         Ok((program, key))
@@ -90,17 +97,19 @@ impl Engine {
     /// Verifies a proof. A proof that does not hold is an answer, not an error.
     ///
     /// # Errors
-    /// An unknown program, one without a verifying key, public inputs without a root, a kind this build cannot verify.
-    pub async fn verify(&self, claim: ProofClaim) -> Result<Verdict, EngineError> {
+    /// A program that is unknown, or that the caller does not see, or without a verifying key; public inputs without a root;
+    /// a kind this build cannot verify.
+    pub async fn verify(&self, caller: &Caller, claim: ProofClaim) -> Result<Verdict, EngineError> {
+        caller.require(Scope::Read)?;
         let inputs = PublicInputs::from_bytes(&claim.public_inputs)
             .map_err(|error| EngineError::InvalidRequest(error.to_string()))?;
         let (backend, circuit, verifying_key) = match claim.key {
             ClaimKey::Program(id) if claim.kind == ProofKind::Mock => {
-                let program = self.known(id).await?;
+                let program = self.visible(caller, Scope::Read, id).await?;
                 (program.backend, program.circuit, Bytes::new())
             }
             ClaimKey::Program(id) => {
-                let (program, key) = self.verifying_key(id).await?;
+                let (program, key) = self.verifying_key(caller, id).await?;
                 (program.backend, program.circuit, key)
             }
             ClaimKey::Key(_, _) if claim.kind == ProofKind::Mock => {
