@@ -10,6 +10,7 @@ pub mod rv64;
 use bytes::Bytes;
 use coprocessor_types::{BlobDigest, ProofKind};
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -29,6 +30,10 @@ pub use failures::{MockFailure, MockFailures};
 const MAX_MESSAGE: usize = 4 << 10;
 /// Loaded circuits that are kept.
 const KEPT_CIRCUITS: usize = 32;
+/// Executions that are kept for the proofs which follow them.
+const KEPT_EXECUTIONS: usize = 256;
+/// Longest public inputs of an execution that is kept, in bytes.
+const KEPT_PUBLIC_INPUTS: usize = 16 << 10;
 
 /// How a mock backend behaves.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -49,6 +54,8 @@ pub struct MockBackend {
     config: MockConfig,
     proofs: AtomicU64,
     loaded: Mutex<Vec<Arc<Loaded>>>,
+    /// A node executes a circuit before it has it proved: by circuit and input, so that the proof need not do it again.
+    executed: Mutex<VecDeque<((BlobDigest, BlobDigest), Execution)>>,
 }
 
 #[derive(Debug)]
@@ -107,6 +114,23 @@ impl MockBackend {
         Ok(Execution { public_inputs: outcome.public_values.into(), cycles: outcome.cycles })
     }
 
+    fn remember(&self, of: (BlobDigest, BlobDigest), execution: &Execution) {
+        if execution.public_inputs.len() > KEPT_PUBLIC_INPUTS {
+            return;
+        }
+        let mut executed = self.executed.lock().unwrap_or_else(PoisonError::into_inner);
+        if executed.len() == KEPT_EXECUTIONS {
+            executed.pop_front();
+        }
+        executed.push_back((of, execution.clone()));
+    }
+
+    fn recall(&self, of: (BlobDigest, BlobDigest)) -> Option<Execution> {
+        let mut executed = self.executed.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = executed.iter().position(|(kept, _)| *kept == of)?;
+        executed.remove(index).map(|(_, execution)| execution)
+    }
+
     /// Waits as long as proof number `n` takes.
     fn wait(&self, n: u64, cancellation: &Cancellation) -> Result<(), BackendError> {
         let MockConfig { latency, jitter, failures, .. } = &self.config;
@@ -134,7 +158,10 @@ impl ProvingBackend for MockBackend {
     }
 
     fn execute(&self, circuit: &Bytes, input: &[u8], limits: ExecutionLimits) -> Result<Execution, BackendError> {
-        self.run(&*self.load(circuit)?, input, limits, &|| false)
+        let loaded = self.load(circuit)?;
+        let execution = self.run(&loaded, input, limits, &|| false)?;
+        self.remember((loaded.digest, BlobDigest::of(input)), &execution);
+        Ok(execution)
     }
 
     fn prove(
@@ -153,7 +180,10 @@ impl ProvingBackend for MockBackend {
         let loaded = self.load(circuit)?;
         progress.step("proving");
         let number = self.proofs.fetch_add(1, Ordering::Relaxed);
-        let execution = self.run(&loaded, input, ExecutionLimits::default(), &|| cancellation.is_cancelled())?;
+        let execution = match self.recall((loaded.digest, BlobDigest::of(input))) {
+            Some(execution) => execution,
+            None => self.run(&loaded, input, ExecutionLimits::default(), &|| cancellation.is_cancelled())?,
+        };
         self.wait(number, cancellation)?;
         let mut public_inputs = execution.public_inputs.clone();
         let mut bytes = proof::encode(loaded.digest, &public_inputs);

@@ -41,6 +41,24 @@ fn a_mock_proof_carries_the_real_output_and_verifies_as_mock_only() {
 }
 
 #[test]
+fn a_proof_takes_over_the_execution_before_it_once_and_its_own_alone() {
+    let backend = MockBackend::default();
+    let circuit = testing::echo();
+    for data in [&b"one"[..], b"two"] {
+        backend.execute(&circuit, &input(data), ExecutionLimits::default()).unwrap();
+    }
+    assert_eq!(backend.executed.lock().unwrap().len(), 2);
+    let proof = prove(&backend, &circuit, &input(b"two")).unwrap();
+    assert!(proof.public_inputs.ends_with(b"two"));
+    assert_eq!(backend.executed.lock().unwrap().len(), 1);
+    assert!(prove(&backend, &circuit, &input(b"two")).unwrap().public_inputs.ends_with(b"two"));
+    for _ in 0..KEPT_EXECUTIONS + 1 {
+        backend.execute(&circuit, &input(b"x"), ExecutionLimits::default()).unwrap();
+    }
+    assert_eq!(backend.executed.lock().unwrap().len(), KEPT_EXECUTIONS);
+}
+
+#[test]
 fn execution_and_proof_agree() {
     let backend = MockBackend::default();
     let circuit = testing::echo();

@@ -55,6 +55,8 @@ struct State {
     memory: u64,
     /// Ended, the oldest first.
     finished: VecDeque<(Instant, Arc<Record>)>,
+    /// Bytes of proofs that those hold.
+    held: usize,
     draining: bool,
     /// By backend: why it cannot prove.
     unfit: HashMap<usize, String>,
@@ -321,10 +323,8 @@ impl Core {
                 drop(state);
                 self.finish(&record, Err(error), None);
             }
-            Ok(_) if state.draining => {
-                drop(state);
-                self.finish(&record, Err(NodeError::Draining), None);
-            }
+            // Where it has ended, its task may have another job by now.
+            Ok(_) if state.draining && !record.has_ended() => state.abandon(record.task, &NodeError::Draining),
             Ok(execution) => {
                 if !record.has_ended() {
                     let cycles = execution.cycles;
@@ -361,7 +361,7 @@ impl Core {
             let progress = Progress(&step);
             let mut proof = backend.prove(&circuit.bytes, input, record.kind, &progress, &record.cancellation)?;
             if proof.peak_memory == 0 {
-                proof.peak_memory = machine::peak_memory();
+                proof.peak_memory = machine::recent_peak_memory();
             }
             proof.cycles = cycles;
             Ok(proof)
@@ -379,6 +379,7 @@ impl Core {
             return;
         }
         if state.jobs.get(&record.task).is_some_and(|entry| Arc::ptr_eq(&entry.record, record)) {
+            state.held += record.held();
             state.finished.push_back((Instant::now(), Arc::clone(record)));
         }
         state.forget_old(&self.config);
@@ -429,7 +430,10 @@ impl State {
             tracing::info!(%task, kind = %record.kind, %reason, "job ended early");
         }
         self.ready.retain(|waiting| !Arc::ptr_eq(&waiting.record, &record));
-        self.finished.retain(|(_, finished)| !Arc::ptr_eq(finished, &record));
+        let kept = self.finished.iter().position(|(_, finished)| Arc::ptr_eq(finished, &record));
+        if let Some((_, finished)) = kept.and_then(|place| self.finished.remove(place)) {
+            self.held -= finished.held();
+        }
     }
 
     /// The job whose turn it is: the first that fits, unless the one at the head has been passed too often.
@@ -449,13 +453,12 @@ impl State {
 
     /// Drops results beyond their time, number and size.
     fn forget_old(&mut self, config: &NodeConfig) {
-        let mut held: usize = self.finished.iter().map(|(_, record)| record.held()).sum();
         while let Some((since, record)) = self.finished.front() {
             let fresh = since.elapsed() < config.keep_finished;
-            if fresh && self.finished.len() <= config.keep_finished_jobs && held <= config.keep_finished_bytes {
+            if fresh && self.finished.len() <= config.keep_finished_jobs && self.held <= config.keep_finished_bytes {
                 return;
             }
-            held -= record.held();
+            self.held -= record.held();
             let task = record.task;
             self.jobs.remove(&task);
             self.finished.pop_front();

@@ -4,7 +4,9 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
-    thread,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    thread::{self, ThreadId},
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
@@ -12,7 +14,7 @@ use crate::{BackendError, NodeError};
 
 /// Runs a backend's call and waits for it. When the waiting is given up, the call goes on.
 pub(super) async fn run<T: Send + 'static>(
-    name: &str,
+    name: &'static str,
     call: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
 ) -> Result<T, NodeError> {
     let (sender, receiver) = oneshot::channel();
@@ -23,10 +25,61 @@ pub(super) async fn run<T: Send + 'static>(
     receiver.await.unwrap_or_else(|_| Err(failed("its thread ended without an answer")))
 }
 
-/// Starts a thread.
-pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), NodeError> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+/// Does work on a thread that has nothing else to do: one that has just finished, or a new one.
+pub(super) fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), NodeError> {
+    let mut work: Work = Box::new(work);
+    let waiting = idle().pop();
+    if let Some((_, thread)) = waiting {
+        match thread.send(work) {
+            Ok(()) => return Ok(()),
+            // It does not end while it can be found, but this costs nothing.
+            Err(mpsc::SendError(back)) => work = back,
+        }
+    }
+    let spawned = thread::Builder::new().name(name.into()).spawn(move || live(work));
     spawned.map(drop).map_err(|error| failed(format!("no thread for it: {error}")))
+}
+
+/// Starting a thread costs more than many a mock proof: those that have finished wait here for more.
+static IDLE: Mutex<Vec<(ThreadId, mpsc::Sender<Work>)>> = Mutex::new(Vec::new());
+/// How long they do.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many do.
+const MAX_IDLE: usize = 64;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Does one work after the other, until there is none for a while.
+fn live(mut work: Work) {
+    let own = thread::current().id();
+    loop {
+        work();
+        let (sender, more) = mpsc::channel();
+        {
+            let mut idle = idle();
+            if idle.len() >= MAX_IDLE {
+                return;
+            }
+            idle.push((own, sender));
+        }
+        let next = more.recv_timeout(PATIENCE).or_else(|_| {
+            let mut idle = idle();
+            match idle.iter().position(|(thread, _)| *thread == own) {
+                Some(place) => drop(idle.remove(place)),
+                // Somebody has found it, and work is on its way.
+                None => drop(idle),
+            }
+            more.recv()
+        });
+        match next {
+            Ok(next) => work = next,
+            Err(mpsc::RecvError) => return,
+        }
+    }
+}
+
+fn idle() -> MutexGuard<'static, Vec<(ThreadId, mpsc::Sender<Work>)>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Calls a backend; a panic becomes [`NodeError::Failed`].
