@@ -82,7 +82,8 @@ pub(super) async fn replay<B: Backing>(backing: &mut B, history: &[Operation]) -
     replay.check_rest(&*backing.store()).await?;
     replay.check_keys(&*backing.store()).await?;
     replay.collect(&*backing.store(), Aged::Blobs, 0).await?;
-    replay.check_history(&*backing.store()).await
+    replay.check_history(&*backing.store()).await?;
+    replay.check_end(&*backing.store()).await
 }
 
 struct Replay {
@@ -664,6 +665,20 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// All can be taken away again, and leaves nothing behind.
+    async fn check_end(&mut self, store: &dyn Store) -> Agreed {
+        for number in 0..self.model.tasks.len() {
+            self.cancel(store, number).await?;
+        }
+        self.check_events(store).await?;
+        for program in 0..PROGRAMS {
+            self.delete(store, program).await?;
+        }
+        self.collect(store, Aged::Blobs, 0).await?;
+        self.check_tasks(store).await?;
+        self.check_rest(store).await
     }
 
     fn number(&self, id: TaskId) -> Result<usize, Deviation> {
