@@ -192,7 +192,7 @@ impl Sender {
                 match inner.store.finish_delivery(id, fence, outcome).await {
                     Ok(true) => {}
                     Ok(false) => {
-                        tracing::debug!(delivery = %id.0, "a delivery was claimed by another; nothing written")
+                        tracing::debug!(delivery = %id.0, "a delivery was claimed by another; nothing written");
                     }
                     Err(error) => tracing::warn!(delivery = %id.0, %error, "a delivery will be sent again"),
                 }
