@@ -149,8 +149,8 @@ pub struct OwnerView {
     pub quotas: Quotas,
     /// What it may use after all.
     pub limits: Limits,
-    /// When something was set for it first; null while nothing was.
-    pub created_at: Option<Timestamp>,
+    /// When something was set for it first.
+    pub created_at: Timestamp,
 }
 
 /// A page of the owners for whom something was set, by name.

@@ -565,7 +565,7 @@ impl Client {
     /// Registers a webhook. Its secret is in this answer and nowhere else.
     ///
     /// # Errors
-    /// See [`ClientError`]; problem `invalid_webhook`.
+    /// See [`ClientError`].
     pub async fn add_webhook(&self, request: &WebhookRequest) -> Result<NewWebhookView, ClientError> {
         self.exchange.post(&["webhooks"], request).await
     }

@@ -73,7 +73,7 @@ codes! {
     /// No key where one is needed, or one that is malformed, unknown, expired or revoked.
     Unauthenticated = "unauthenticated", 401, "A valid key is needed";
     /// The key lacks the scope.
-    Forbidden = "forbidden", 403, "The key may not do that";
+    Forbidden = "forbidden", 403, "The caller may not do that";
     /// The route does not exist.
     UnknownRoute = "unknown_route", 404, "There is no such route";
     /// The method is not offered on the route.
@@ -102,6 +102,8 @@ codes! {
     NoProof = "no_proof", 409, "There is no proof yet";
     /// A program with that circuit and nonce exists with another controller.
     ProgramExists = "program_exists", 409, "The program exists";
+    /// A program that the caller does not see has that circuit and nonce.
+    NonceTaken = "nonce_taken", 409, "The circuit is deployed under that nonce";
     /// The owner has as many programs as it may have.
     ProgramQuota = "program_quota", 409, "The owner has as many programs as it may have";
     /// Unfinished tasks keep the program from being deleted.
@@ -132,8 +134,6 @@ codes! {
     UnknownDomain = "unknown_domain", 422, "The witness names a domain this instance does not have";
     /// A prover node address that is none.
     InvalidProver = "invalid_prover", 422, "The address is not one of a prover node";
-    /// A webhook's address or secret that cannot be used.
-    InvalidWebhook = "invalid_webhook", 422, "The webhook cannot be used";
     /// The verifying request lacks something or contradicts itself.
     InvalidClaim = "invalid_claim", 422, "The claim to verify is incomplete";
     /// The volume has no room.

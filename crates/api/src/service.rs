@@ -168,9 +168,12 @@ pub struct CollectedView {
 /// Whether the service can work.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HealthView {
-    /// `ok`, or what is wrong.
+    /// `ok`; `degraded` while it answers but takes nothing new; else what is wrong.
     pub status: String,
-    /// Number of tasks by state.
+    /// What is wrong, where it is degraded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+    /// Number of tasks by state, for callers that may read.
     #[serde(default)]
     pub tasks: std::collections::BTreeMap<String, u64>,
 }

@@ -151,7 +151,7 @@ impl Exchange {
         match self.send(self.at(Method::GET, &["health", "ready"], Patience::Answer)?).await {
             Ok(response) => json(response).await.map(|view| (true, view)),
             Err(ClientError::Problem(problem)) if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
-                Ok((false, HealthView { status: problem.detail, tasks: BTreeMap::new() }))
+                Ok((false, HealthView { status: problem.detail, problems: Vec::new(), tasks: BTreeMap::new() }))
             }
             Err(error) => Err(error),
         }

@@ -62,7 +62,7 @@ pub(super) struct EventSource {
 enum Link {
     Down,
     Waiting(tokio::time::Instant),
-    Up { response: Response, decoder: Decoder, delivered: bool },
+    Up { response: Box<Response>, decoder: Decoder, delivered: bool },
     Closed,
 }
 
@@ -125,6 +125,7 @@ impl EventSource {
                 Link::Down => match self.connect().await {
                     Ok(response) => {
                         self.was_connected = true;
+                        let response = Box::new(response);
                         self.link = Link::Up { response, decoder: Decoder::default(), delivered: false };
                     }
                     Err(error) if self.was_connected && error.may_pass() => return self.lost(error),
