@@ -1,16 +1,20 @@
 //! From domain types to the wire.
 
 use coprocessor_api as api;
-use coprocessor_engine::{NodeView, ProofBundle, ProverSource};
+use coprocessor_engine::{NodeView, OwnerLimits, ProofBundle, ProverSource, StorageReport};
 use coprocessor_sandbox::Usage;
-use coprocessor_store::{Event, Failure, Program, Task, TaskState};
-use coprocessor_types::Witness;
+use coprocessor_store::{
+    ApiKey, Delivery, DeliveryAttempt, DeliveryState, Event, Failure, Owner, Program, Scope, Task, TaskState, Webhook,
+};
+use coprocessor_types::{OwnerId, Witness};
+use std::time::Duration;
 
 pub(crate) fn program(program: Program) -> api::ProgramView {
     api::ProgramView {
         id: program.id.to_string(),
         name: program.name,
         owner: program.owner.to_string(),
+        public: program.public,
         backend: program.backend.to_string(),
         controller: program.controller.to_string(),
         circuit: program.circuit.to_string(),
@@ -35,6 +39,9 @@ pub(crate) fn task(task: Task) -> api::TaskView {
         controller: task.controller.to_string(),
         circuit: task.circuit.to_string(),
         attempts: task.attempts,
+        priority: task.priority,
+        deadline: task.deadline,
+        node: task.node,
         created_at: task.created_at,
         updated_at: task.updated_at,
         not_before: task.not_before,
@@ -115,6 +122,8 @@ pub(crate) fn prover(view: NodeView) -> api::ProverView {
     let mut out = api::ProverView {
         address: view.address,
         source,
+        owner: view.owner.map(|owner| owner.to_string()),
+        shared: view.shared,
         added_at: view.added_at,
         reachable: view.info.is_ok(),
         error: None,
@@ -123,6 +132,9 @@ pub(crate) fn prover(view: NodeView) -> api::ProverView {
         missing: std::collections::BTreeMap::new(),
         running: 0,
         waiting: 0,
+        failures: view.failures,
+        set_aside_until: view.set_aside_until,
+        last_error: view.last_error,
     };
     match view.info {
         Err(error) => out.error = Some(error.to_string()),
@@ -138,4 +150,141 @@ pub(crate) fn prover(view: NodeView) -> api::ProverView {
         }
     }
     out
+}
+
+/// A node that was registered and could not be asked.
+pub(crate) fn unasked_prover(address: String, owner: &OwnerId, shared: bool) -> api::ProverView {
+    api::ProverView {
+        address,
+        source: api::ProverSource::Registered,
+        owner: Some(owner.to_string()),
+        shared,
+        added_at: None,
+        reachable: false,
+        error: None,
+        version: None,
+        kinds: Vec::new(),
+        missing: std::collections::BTreeMap::new(),
+        running: 0,
+        waiting: 0,
+        failures: 0,
+        set_aside_until: None,
+        last_error: None,
+    }
+}
+
+pub(crate) fn scope(scope: Scope) -> api::Scope {
+    match scope {
+        Scope::Read => api::Scope::Read,
+        Scope::Deploy => api::Scope::Deploy,
+        Scope::Prove => api::Scope::Prove,
+        Scope::Admin => api::Scope::Admin,
+    }
+}
+
+pub(crate) fn to_scope(scope: api::Scope) -> Scope {
+    match scope {
+        api::Scope::Read => Scope::Read,
+        api::Scope::Deploy => Scope::Deploy,
+        api::Scope::Prove => Scope::Prove,
+        api::Scope::Admin => Scope::Admin,
+    }
+}
+
+pub(crate) fn key(key: ApiKey) -> api::KeyView {
+    api::KeyView {
+        id: key.id.to_string(),
+        owner: key.owner.to_string(),
+        name: key.name,
+        scopes: key.scopes.into_iter().map(scope).collect(),
+        created_at: key.created_at,
+        expires_at: key.expires_at,
+        revoked_at: key.revoked_at,
+    }
+}
+
+pub(crate) fn limits(limits: &OwnerLimits) -> api::Limits {
+    api::Limits {
+        unfinished_tasks: limits.unfinished_tasks,
+        programs: limits.programs,
+        requests_per_second: limits.requests_per_second,
+        burst: limits.burst,
+    }
+}
+
+pub(crate) fn owner(owner: Owner, effective: &OwnerLimits) -> api::OwnerView {
+    api::OwnerView {
+        owner: owner.id.to_string(),
+        weight: owner.weight,
+        quotas: api::Quotas {
+            unfinished_tasks: owner.quotas.unfinished_tasks,
+            programs: owner.quotas.programs,
+            requests_per_second: owner.quotas.requests_per_second,
+            burst: owner.quotas.burst,
+        },
+        limits: limits(effective),
+        created_at: owner.created_at,
+    }
+}
+
+pub(crate) fn webhook(webhook: Webhook) -> api::WebhookView {
+    api::WebhookView {
+        id: webhook.id.0.to_string(),
+        owner: webhook.owner.to_string(),
+        url: webhook.url,
+        events: webhook.events,
+        created_at: webhook.created_at,
+    }
+}
+
+pub(crate) fn delivery(delivery: Delivery) -> api::DeliveryView {
+    api::DeliveryView {
+        id: delivery.id.0.to_string(),
+        webhook: delivery.webhook.0.to_string(),
+        event: event(delivery.event),
+        state: match delivery.state {
+            DeliveryState::Pending => api::DeliveryState::Pending,
+            DeliveryState::Delivered => api::DeliveryState::Delivered,
+            DeliveryState::Failed => api::DeliveryState::Failed,
+        },
+        attempts: delivery.attempts,
+        next_at: delivery.next_at,
+        last: delivery.last.map(attempt),
+        created_at: delivery.created_at,
+    }
+}
+
+fn attempt(attempt: DeliveryAttempt) -> api::AttemptView {
+    api::AttemptView {
+        at: attempt.at,
+        status: attempt.status,
+        error: attempt.error,
+        took_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+pub(crate) fn storage(report: StorageReport) -> api::StorageView {
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+    api::StorageView {
+        database_bytes: report.usage.database_bytes,
+        blobs: report.usage.blobs,
+        blob_bytes: report.usage.blob_bytes,
+        free_bytes: report.usage.free_bytes,
+        low: report.low,
+        retention: api::RetentionView {
+            witnesses: seconds(report.retention.witnesses),
+            proofs: seconds(report.retention.proofs),
+            tasks: seconds(report.retention.tasks),
+            deliveries: seconds(report.retention.deliveries),
+        },
+        last_collected: report.last_collected.map(|collection| api::CollectedView {
+            at: collection.at,
+            witnesses: collection.removed.witnesses,
+            proofs: collection.removed.proofs,
+            tasks: collection.removed.tasks,
+            deliveries: collection.removed.deliveries,
+            blobs: collection.removed.blobs,
+            blob_bytes: collection.removed.blob_bytes,
+        }),
+    }
 }

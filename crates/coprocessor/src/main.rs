@@ -1,11 +1,14 @@
 //! The coprocessor service: REST on port 37281, tasks on durable storage, proofs from prover nodes.
 
 mod args;
+mod commands;
 mod convert;
 mod http;
 mod listen;
 mod logging;
+mod nodes;
 mod offline_verify;
+mod open_store;
 mod serve;
 mod verifiers;
 
@@ -17,6 +20,9 @@ fn main() -> ExitCode {
     match args.command {
         Some(args::Command::Verify(verify)) => offline_verify::run(&verify),
         Some(args::Command::Openapi) => openapi(),
+        Some(args::Command::Keys(command)) => commands::run(|| commands::keys(&command)),
+        Some(args::Command::Backup(backup)) => commands::run(|| commands::backup(&backup)),
+        Some(args::Command::Restore(restore)) => commands::run(|| commands::restore(&restore)),
         None => run_service(&args.serve),
         Some(args::Command::Serve(serve)) => run_service(&serve),
     }

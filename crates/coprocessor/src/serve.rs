@@ -2,22 +2,22 @@
 
 use anyhow::Context;
 use axum::serve::ListenerExt;
-use coprocessor_engine::{Engine, EngineConfig, Parts, ProverPool, ProverSource, Workers};
-use coprocessor_prover::{
-    ProverNode,
-    mock::{MockBackend, MockConfig},
-    node::{Node, NodeConfig},
-    remote::RemoteNode,
-};
+use coprocessor_engine::{Engine, EngineConfig, OwnerLimits, Parts, ProverPool, Workers};
 use coprocessor_sandbox::{Sandbox, SandboxConfig};
-use coprocessor_store::{EmbeddedStore, Store, embedded::EmbeddedConfig};
-use secrecy::SecretString;
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use coprocessor_store::{Retention, Store};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
-use crate::{args::ServeArgs, http, listen, verifiers};
+use crate::{
+    args::{ServeArgs, WorkArgs},
+    http::{Gate, Service},
+    listen, nodes,
+    open_store::StorePlace,
+    verifiers,
+};
 
-/// Mock proofs made at once.
-const IN_PROCESS_SLOTS: NonZeroU32 = NonZeroU32::new(4).unwrap();
+/// Requests get this long to end once the service is told to stop, even where steps get less.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the service until it is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
@@ -29,11 +29,20 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
-    let listener = listen::bind(args.listen, args.insecure).await?;
+    let place = StorePlace::new(&args.store)?;
+    // Where there is no store there is no key: nothing is made before that is said.
+    if place.is_new() {
+        listen::check(args.listen, args.insecure, false)?;
+    }
+    let store = place.open().await?;
+    listen::check(args.listen, args.insecure, store.has_keys().await?)?;
+    let listener = listen::bind(args.listen).await?;
     let address = listener.local_addr()?;
-    let engine = engine(args).await?;
+    let engine = engine(args, store).await?;
     let running = engine.start().context("cannot start the lease heartbeat")?;
-    let app = http::router(engine.clone(), u64::from(args.max_body_mib) << 20);
+    let stopping = CancellationToken::new();
+    let service = Service::new(engine.clone(), Gate::new(args.anonymous, address.ip().is_loopback()), stopping.clone());
+    let app = service.router(u64::from(args.max_body_mib) << 20);
     if let Some(file) = &args.port_file {
         listen::announce(file, address)?;
     }
@@ -50,21 +59,66 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
             tracing::debug!(%error, "TCP_NODELAY could not be set; events may come late");
         }
     });
-    axum::serve(listener, app).with_graceful_shutdown(stop_asked()).await.context("the server failed")?;
-    running.stop(Duration::from_secs(args.stop_seconds)).await;
+    let grace = Duration::from_secs(args.stop_seconds);
+    let server = axum::serve(listener, app).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    tokio::select! {
+        ended = server => ended.context("the server failed")?,
+        () = stopped(&stopping, grace.max(LEAST_GRACE)) => tracing::warn!("requests that were still under way are cut"),
+    }
+    running.stop(grace).await;
     tracing::info!("coprocessor stopped");
     Ok(())
 }
 
-async fn engine(args: &ServeArgs) -> anyhow::Result<Engine> {
-    let directory = data_dir(args)?;
-    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory, EmbeddedConfig::default()));
-    let store: Arc<dyn Store> = Arc::new(opened.await?.context("cannot open the store")?);
-    let mut config = EngineConfig { volume_size: u64::from(args.volume_mib) << 20, ..EngineConfig::default() };
-    if let Some(controllers) = args.controllers {
+/// Passes the signal to stop on, and resolves when requests have had their time to end.
+async fn stopped(stopping: &CancellationToken, grace: Duration) {
+    stop_asked().await;
+    stopping.cancel();
+    tokio::time::sleep(grace).await;
+}
+
+async fn engine(args: &ServeArgs, store: Arc<dyn Store>) -> anyhow::Result<Engine> {
+    let config = engine_config(args);
+    let sandbox = Sandbox::new(sandbox_config(&args.work, config.workers)).context("cannot set the sandbox up")?;
+    let provers = ProverPool::load(Arc::clone(&store), nodes::configured(args)?, args.insecure).await?;
+    Ok(Engine::new(Parts { store, sandbox, provers, verifiers: verifiers::all(), setup: verifiers::setup(), config }))
+}
+
+fn engine_config(args: &ServeArgs) -> EngineConfig {
+    let ServeArgs { work, limits, keep, .. } = args;
+    let mut config = EngineConfig {
+        worker: work.worker.clone().unwrap_or_else(worker),
+        lease: Duration::from_secs(work.lease_seconds.into()),
+        volume_size: u64::from(work.volume_mib) << 20,
+        backlog: limits.backlog,
+        limits: OwnerLimits {
+            unfinished_tasks: limits.owner_backlog,
+            programs: limits.owner_programs,
+            requests_per_second: limits.owner_requests_per_second,
+            burst: limits.owner_burst,
+            ..OwnerLimits::default()
+        },
+        max_deadline: limits.max_deadline,
+        retention: Retention {
+            tasks: keep.keep_tasks.0,
+            proofs: keep.keep_proofs.0,
+            witnesses: keep.keep_witnesses.0,
+            ..Retention::default()
+        },
+        min_free_bytes: limits.min_free_mib.saturating_mul(1 << 20),
+        max_store_bytes: limits.max_store_mib.map(|mib| mib.saturating_mul(1 << 20)),
+        ..EngineConfig::default()
+    };
+    config.webhooks.allow.clone_from(&work.webhook_allow);
+    config.webhooks.insecure = args.insecure;
+    if let Some(controllers) = work.controllers {
         config.workers = Workers { controllers: controllers.into(), ..config.workers };
     }
-    let mut sandbox = SandboxConfig { threads: config.workers.controllers, ..SandboxConfig::default() };
+    config
+}
+
+fn sandbox_config(args: &WorkArgs, workers: Workers) -> SandboxConfig {
+    let mut sandbox = SandboxConfig { threads: workers.controllers, ..SandboxConfig::default() };
     if let Some(fuel) = args.controller_fuel {
         sandbox.limits.fuel = fuel;
     }
@@ -74,54 +128,13 @@ async fn engine(args: &ServeArgs) -> anyhow::Result<Engine> {
     if let Some(mib) = args.controller_memory_mib {
         sandbox.limits.memory_bytes = (mib as usize) << 20;
     }
-    let sandbox = Sandbox::new(sandbox).context("cannot set the sandbox up")?;
-    let provers = ProverPool::load(Arc::clone(&store), nodes(args)?, args.insecure).await?;
-    Ok(Engine::new(Parts { store, sandbox, provers, verifiers: verifiers::all(), setup: verifiers::setup(), config }))
+    sandbox
 }
 
-/// The configured nodes; the mock prover inside where there is none, or where it was asked for.
-fn nodes(args: &ServeArgs) -> anyhow::Result<Vec<(Arc<dyn ProverNode>, ProverSource)>> {
-    let secret = prover_secret(args)?;
-    let mut nodes: Vec<(Arc<dyn ProverNode>, ProverSource)> = Vec::new();
-    for address in &args.provers {
-        let node = RemoteNode::new(address, secret.clone(), args.insecure)?;
-        tracing::info!(address = node.address(), "prover node configured");
-        nodes.push((Arc::new(node), ProverSource::Configured));
-    }
-    if nodes.is_empty() {
-        tracing::warn!(
-            "NO PROVER NODE IS CONFIGURED: proofs are MOCK proofs, which prove nothing. Start a node and name it with --prover"
-        );
-    }
-    if nodes.is_empty() || args.mock {
-        let mock = Arc::new(MockBackend::new(MockConfig::default()));
-        nodes.push((Arc::new(in_process(mock)), ProverSource::InProcess));
-    }
-    Ok(nodes)
-}
-
-/// Mock proofs take no memory and hardly any time: many at once, and a queue that is never what a task waits for.
-fn in_process(mock: Arc<MockBackend>) -> Node {
-    let config = NodeConfig { slots: IN_PROCESS_SLOTS, queue: 1 << 16, ..NodeConfig::default() };
-    Node::new(vec![mock], config)
-}
-
-fn prover_secret(args: &ServeArgs) -> anyhow::Result<Option<SecretString>> {
-    if let Some(file) = &args.prover_secret_file {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the prover secret from {}", file.display()))?;
-        return Ok(Some(SecretString::from(text.trim().to_owned())));
-    }
-    Ok(std::env::var("VALENCE_PROVER_SECRET").ok().filter(|secret| !secret.is_empty()).map(SecretString::from))
-}
-
-fn data_dir(args: &ServeArgs) -> anyhow::Result<PathBuf> {
-    if let Some(directory) = &args.data_dir {
-        return Ok(directory.clone());
-    }
-    let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share")));
-    base.map(|base| base.join("coprocessor")).context("neither XDG_DATA_HOME nor HOME is set; give --data-dir")
+/// The machine's name and the process id: different on every machine, and in every process of one.
+fn worker() -> String {
+    let system = rustix::system::uname();
+    format!("{}-{}", system.nodename().to_string_lossy(), std::process::id())
 }
 
 /// Resolves at SIGINT or SIGTERM.

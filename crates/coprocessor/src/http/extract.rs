@@ -2,12 +2,14 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::request::Parts,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, header, request::Parts},
 };
 use coprocessor_api::Code;
+use coprocessor_store::{DeliveryId, KeyId, WebhookId};
 use coprocessor_types::{OwnerId, ProgramId, ProofKind, Root, TaskId};
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::problem::Failure;
 
@@ -35,28 +37,38 @@ pub(crate) struct Raw(pub(crate) Bytes);
 /// Query parameters.
 pub(crate) struct Params<T>(pub(crate) T);
 
-/// Who asks. There is no authentication yet: everybody is `anonymous`.
-pub(crate) struct Caller(pub(crate) OwnerId);
+/// A path's key id.
+pub(crate) struct PathKey(pub(crate) KeyId);
 
-impl<S: Send + Sync> FromRequestParts<S> for PathProgram {
-    type Rejection = Failure;
+/// A path's owner.
+pub(crate) struct PathOwner(pub(crate) OwnerId);
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let text = one(parts, state).await?;
-        let id = text.parse().map_err(|error| Failure::new(Code::InvalidParameter, format!("program id: {error}")))?;
-        Ok(Self(id))
-    }
+/// A path's webhook id.
+pub(crate) struct PathWebhook(pub(crate) WebhookId);
+
+/// A path's webhook id and the delivery id after it.
+pub(crate) struct PathDelivery(pub(crate) WebhookId, pub(crate) DeliveryId);
+
+/// Gives an extractor of one path parameter its way of reading.
+macro_rules! path_parameter {
+    ($name:ident, $what:literal, $read:expr) => {
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = Failure;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+                let text = one(parts, state).await?;
+                let read = $read(&text);
+                read.map(Self).map_err(|error| Failure::new(Code::InvalidParameter, format!("{}: {error}", $what)))
+            }
+        }
+    };
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for PathTask {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let text = one(parts, state).await?;
-        let id = text.parse().map_err(|error| Failure::new(Code::InvalidParameter, format!("task id: {error}")))?;
-        Ok(Self(id))
-    }
-}
+path_parameter!(PathProgram, "program id", str::parse::<ProgramId>);
+path_parameter!(PathTask, "task id", str::parse::<TaskId>);
+path_parameter!(PathKey, "key id", str::parse::<KeyId>);
+path_parameter!(PathOwner, "owner", str::parse::<OwnerId>);
+path_parameter!(PathWebhook, "webhook id", webhook_id);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathFile {
     type Rejection = Failure;
@@ -70,6 +82,28 @@ impl<S: Send + Sync> FromRequestParts<S> for PathFile {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for PathDelivery {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let invalid = |detail: String| Failure::new(Code::InvalidParameter, detail);
+        let Path((webhook, delivery)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| invalid(error.body_text()))?;
+        let webhook = webhook_id(&webhook).map_err(|error| invalid(format!("webhook id: {error}")))?;
+        let delivery = uuid(&delivery).map_err(|error| invalid(format!("delivery id: {error}")))?;
+        Ok(Self(webhook, DeliveryId(delivery)))
+    }
+}
+
+fn webhook_id(text: &str) -> Result<WebhookId, &'static str> {
+    uuid(text).map(WebhookId)
+}
+
+fn uuid(text: &str) -> Result<Uuid, &'static str> {
+    text.parse().map_err(|_| "expected a UUID")
+}
+
 async fn one<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Failure> {
     let path = Path::<String>::from_request_parts(parts, state).await;
     path.map(|Path(text)| text).map_err(|error| Failure::new(Code::InvalidParameter, error.body_text()))
@@ -79,12 +113,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        let Raw(bytes) = Raw::from_request(Request::from_parts(parts.clone(), body), state).await?;
+        let bytes = json_bytes(request, state).await?;
+        let body = read_json(&bytes)?;
         // serde would take an array for the object's fields in order, and so the order of fields for a promise.
-        let is_object = bytes.trim_ascii_start().starts_with(b"{");
-        let AnyJson(body) = AnyJson::from_request(Request::from_parts(parts, bytes.into()), state).await?;
-        if is_object { Ok(Self(body)) } else { Err(Failure::new(Code::InvalidBody, "expected a JSON object")) }
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            Ok(Self(body))
+        } else {
+            Err(Failure::new(Code::InvalidBody, "expected a JSON object"))
+        }
     }
 }
 
@@ -92,15 +128,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for AnyJson<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        match axum::Json::<T>::from_request(request, state).await {
-            Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(JsonRejection::MissingJsonContentType(_)) => {
-                Err(Failure::new(Code::UnsupportedMediaType, "expected content-type: application/json"))
-            }
-            Err(error) if error.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
-            Err(error) => Err(Failure::new(Code::InvalidBody, error.body_text())),
-        }
+        read_json(&json_bytes(request, state).await?).map(Self)
     }
+}
+
+async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    if !is_json(request.headers()) {
+        return Err(Failure::new(Code::UnsupportedMediaType, "expected content-type: application/json"));
+    }
+    Raw::from_request(request, state).await.map(|Raw(bytes)| bytes)
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Failure> {
+    let read = axum::Json::<T>::from_bytes(bytes);
+    read.map(|axum::Json(body)| body).map_err(|error| Failure::new(Code::InvalidBody, error.body_text()))
+}
+
+/// `application/json`, or `application/…+json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    let subtype = essence.split_once('/').filter(|(kind, _)| kind.eq_ignore_ascii_case("application"));
+    subtype.is_some_and(|(_, subtype)| {
+        subtype.eq_ignore_ascii_case("json") || subtype.to_ascii_lowercase().ends_with("+json")
+    })
 }
 
 impl<S: Send + Sync> FromRequest<S> for Raw {
@@ -121,14 +172,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         query.map(|Query(params)| Self(params)).map_err(|error| Failure::new(Code::InvalidParameter, error.body_text()))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Failure;
-
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Failure> {
-        Ok(Self(OwnerId::anonymous()))
     }
 }
 
@@ -153,4 +196,30 @@ pub(crate) fn kind(text: &str) -> Result<ProofKind, Failure> {
 /// A root in a body.
 pub(crate) fn root(text: Option<&str>) -> Result<Option<Root>, Failure> {
     text.map(|text| text.parse().map_err(|error| Failure::new(Code::InvalidBody, format!("root: {error}")))).transpose()
+}
+
+/// An owner in a query.
+pub(crate) fn owner(text: Option<&str>) -> Result<Option<OwnerId>, Failure> {
+    let read = text.map(str::parse).transpose();
+    read.map_err(|error| Failure::new(Code::InvalidParameter, format!("owner: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn json_is_told_from_other_media() {
+        let json = |media: &'static str| {
+            is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]))
+        };
+        for media in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"] {
+            assert!(json(media), "{media}");
+        }
+        for media in ["", "json", "text/json", "application/jsonx", "application/octet-stream"] {
+            assert!(!json(media), "{media}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
 }

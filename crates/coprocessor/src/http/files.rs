@@ -12,6 +12,7 @@ use coprocessor_engine::{DirectoryListing, Engine, FileOrDirectory};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
+    auth::Who,
     extract::{PathFile, PathProgram, Raw},
     problem::Failure,
 };
@@ -19,8 +20,12 @@ use super::{
 /// The volume's root directory.
 #[utoipa::path(get, path = "/api/v1/programs/{program}/files", tag = "files", params(("program" = String, Path)),
     responses((status = 200, body = Directory), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn root(State(engine): State<Engine>, PathProgram(id): PathProgram) -> Result<Response, Failure> {
-    answer(engine.read_path(id, "/".into()).await?)
+pub(super) async fn root(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathProgram(id): PathProgram,
+) -> Result<Response, Failure> {
+    answer(engine.read_path(&caller, id, "/".into()).await?)
 }
 
 /// Read a file, or list a directory.
@@ -28,8 +33,12 @@ pub(super) async fn root(State(engine): State<Engine>, PathProgram(id): PathProg
     params(("program" = String, Path), ("path" = String, Path)),
     responses((status = 200, content((Directory = "application/json"), (Vec<u8> = "application/octet-stream"))),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn read(State(engine): State<Engine>, PathFile(id, path): PathFile) -> Result<Response, Failure> {
-    answer(engine.read_path(id, path).await?)
+pub(super) async fn read(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathFile(id, path): PathFile,
+) -> Result<Response, Failure> {
+    answer(engine.read_path(&caller, id, path).await?)
 }
 
 /// Create or replace a file, with the directories on its path. Names are 8.3.
@@ -40,10 +49,11 @@ pub(super) async fn read(State(engine): State<Engine>, PathFile(id, path): PathF
         (status = 507, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn write(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathFile(id, path): PathFile,
     Raw(content): Raw,
 ) -> Result<StatusCode, Failure> {
-    engine.write_file(id, path, content).await?;
+    engine.write_file(&caller, id, path, content).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -51,8 +61,12 @@ pub(super) async fn write(
 #[utoipa::path(delete, path = "/api/v1/programs/{program}/files/{*path}", tag = "files",
     params(("program" = String, Path), ("path" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn remove(State(engine): State<Engine>, PathFile(id, path): PathFile) -> Result<StatusCode, Failure> {
-    engine.remove_path(id, path).await?;
+pub(super) async fn remove(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathFile(id, path): PathFile,
+) -> Result<StatusCode, Failure> {
+    engine.remove_path(&caller, id, path).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -60,8 +74,12 @@ pub(super) async fn remove(State(engine): State<Engine>, PathFile(id, path): Pat
 #[utoipa::path(get, path = "/api/v1/programs/{program}/image", tag = "files", params(("program" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn image(State(engine): State<Engine>, PathProgram(id): PathProgram) -> Result<Response, Failure> {
-    let (size, chunks) = engine.image(id).await?;
+pub(super) async fn image(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathProgram(id): PathProgram,
+) -> Result<Response, Failure> {
+    let (size, chunks) = engine.image(&caller, id).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, size.to_string()),

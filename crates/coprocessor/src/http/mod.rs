@@ -1,26 +1,66 @@
 //! HTTP: routes, documents, and what happens around every request.
 
+mod auth;
 mod events;
 mod extract;
 mod files;
+mod keys;
+mod owners;
 mod problem;
 mod programs;
 mod provers;
+mod rates;
 mod roots;
 mod runs;
 mod tasks;
 mod verify;
+mod webhooks;
 mod wellness;
 
-use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, FromRef},
+    middleware::from_fn_with_state,
+    response::IntoResponse,
+};
 use coprocessor_api::{Code, Problem};
 use coprocessor_engine::Engine;
-use std::any::Any;
+use std::{any::Any, fmt::Write, sync::Arc};
+use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use problem::Failure;
+
+pub(crate) use auth::Gate;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) engine: Engine,
+    gate: Arc<Gate>,
+    stopping: Stopping,
+}
+
+/// Cancelled when the service is told to stop: whoever waits for something ends then.
+#[derive(Clone)]
+pub(crate) struct Stopping(CancellationToken);
+
+impl FromRef<Service> for Engine {
+    fn from_ref(service: &Service) -> Self {
+        service.engine.clone()
+    }
+}
+
+impl FromRef<Service> for Stopping {
+    fn from_ref(service: &Service) -> Self {
+        service.stopping.clone()
+    }
+}
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,17 +75,60 @@ use problem::Failure;
         (name = "tasks", description = "Proof requests and what becomes of them"),
         (name = "files", description = "A program's FAT-16 volume"),
         (name = "proofs", description = "Verification"),
-        (name = "service", description = "Roots, prover nodes, health"),
+        (name = "webhooks", description = "Events sent to where an owner wants them"),
+        (name = "keys", description = "API keys"),
+        (name = "owners", description = "What each owner may use"),
+        (name = "service", description = "Roots, prover nodes, health, storage"),
     ),
-    components(schemas(Problem))
+    components(schemas(Problem)),
+    security(("key" = [])),
+    modifiers(&Key, &Codes)
 )]
 struct Document;
 
-fn routes() -> OpenApiRouter<Engine> {
-    OpenApiRouter::with_openapi(Document::openapi())
+/// The way callers say who they are.
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.bearer_format = Some("cpk_<id>_<secret>".to_owned());
+        scheme.description = Some(
+            "An API key. A service where no key was ever made takes requests without, from its own machine.".to_owned(),
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The table of problem codes.
+struct Codes;
+
+impl Modify for Codes {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut text = document.info.description.take().unwrap_or_default();
+        text.push_str(
+            "\n\nRequests that change something (`POST`, `PUT`, `DELETE`) count against their owner's rate: answers carry \
+             `RateLimit-Policy` and `RateLimit`, and a refusal `Retry-After`.\n\n| code | status | meaning |\n|---|---|---|\n",
+        );
+        for code in Code::ALL {
+            let _ = writeln!(text, "| `{}` | {} | {} |", code.as_str(), code.status(), code.title());
+        }
+        text.push_str("\nA guest that fails gives 422 with a code of its own, such as `out_of_fuel`, and its log.");
+        document.info.description = Some(text);
+    }
+}
+
+/// Routes that take no key.
+fn open_routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(wellness::live)).routes(routes!(wellness::ready))
+}
+
+/// Routes behind the gate.
+fn gated_routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
         .routes(routes!(wellness::service_info))
-        .routes(routes!(wellness::live))
-        .routes(routes!(wellness::ready))
+        .routes(routes!(wellness::storage))
         .routes(routes!(programs::deploy, programs::list))
         .routes(routes!(programs::show, programs::delete))
         .routes(routes!(programs::controller, programs::set_controller))
@@ -58,6 +141,7 @@ fn routes() -> OpenApiRouter<Engine> {
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::show, tasks::cancel))
         .routes(routes!(events::events))
+        .routes(routes!(events::owner_events))
         .routes(routes!(tasks::proof))
         .routes(routes!(tasks::retry))
         .routes(routes!(files::root))
@@ -66,26 +150,49 @@ fn routes() -> OpenApiRouter<Engine> {
         .routes(routes!(roots::current))
         .routes(routes!(verify::verify))
         .routes(routes!(provers::list, provers::add, provers::remove))
+        .routes(routes!(webhooks::add, webhooks::list))
+        .routes(routes!(webhooks::show, webhooks::remove))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::redeliver))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::whoami))
+        .routes(routes!(owners::list))
+        .routes(routes!(owners::show, owners::set))
 }
 
-/// The whole service over an engine.
-pub(crate) fn router(engine: Engine, max_body: u64) -> Router {
-    let (router, document) = routes().split_for_parts();
-    let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
-    router
-        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
-        .route("/", axum::routing::get(|| async { axum::response::Redirect::temporary("/docs/") }))
-        .fallback(unknown_route)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(max_body))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_response(()).on_failure(()))
-        .with_state(engine)
+impl Service {
+    /// A service over an engine, which ends what waits when `stopping` is cancelled.
+    pub(crate) fn new(engine: Engine, gate: Gate, stopping: CancellationToken) -> Self {
+        Self { engine, gate: Arc::new(gate), stopping: Stopping(stopping) }
+    }
+
+    /// All of its routes.
+    pub(crate) fn router(self, max_body: u64) -> Router {
+        let gated = gated_routes().route_layer(from_fn_with_state(self.clone(), auth::gate));
+        let (router, document) = open_routes().merge(gated).split_for_parts();
+        let max_body = usize::try_from(max_body).unwrap_or(usize::MAX);
+        let router = router
+            .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
+            .route("/", axum::routing::get(|| async { axum::response::Redirect::temporary("/docs/") }))
+            .fallback(unknown_route)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(DefaultBodyLimit::max(max_body))
+            .layer(CatchPanicLayer::custom(panicked));
+        // Costs time with every request, and says nothing unless asked.
+        let router = if tracing::enabled!(tracing::Level::DEBUG) {
+            router.layer(TraceLayer::new_for_http().make_span_with(span).on_response(()).on_failure(()))
+        } else {
+            router
+        };
+        router.with_state(self)
+    }
 }
 
 /// The OpenAPI document.
 pub(crate) fn openapi_json() -> String {
-    routes().split_for_parts().1.to_pretty_json().unwrap_or_else(|error| unreachable!("a document is JSON: {error}"))
+    let document = open_routes().merge(gated_routes()).split_for_parts().1;
+    document.to_pretty_json().unwrap_or_else(|error| unreachable!("a document is JSON: {error}"))
 }
 
 async fn unknown_route(uri: axum::http::Uri) -> Failure {
@@ -106,7 +213,7 @@ fn panicked(panic: Box<dyn Any + Send>) -> axum::response::Response {
     Failure::internal(&format!("a handler panicked: {said}")).into_response()
 }
 
-/// Method and path; never the query, which may hold what is nobody's business.
+/// Method and path; never the query or the headers, which may hold what is nobody's business.
 fn span<B>(request: &axum::http::Request<B>) -> tracing::Span {
     tracing::debug_span!("http", method = %request.method(), path = request.uri().path())
 }

@@ -6,14 +6,16 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use coprocessor_api::{Code, DeployRequest, Problem, ProgramList, ProgramView, VerifyingKeyView};
-use coprocessor_engine::{Deployed, Deployment, Engine, EngineError};
+use coprocessor_engine::{Deployed, Deployment, Engine};
 use coprocessor_store::Cursor;
-use coprocessor_types::{Backend, BlobDigest, OwnerId, VkDigest};
+use coprocessor_types::{Backend, BlobDigest, VkDigest};
 use serde::Deserialize;
 
 use super::{
-    extract::{Body, Caller, Params, PathProgram, Raw, limit, too_large},
+    auth::Who,
+    extract::{Body, Params, PathProgram, Raw, limit, owner, too_large},
     problem::Failure,
 };
 use crate::convert;
@@ -21,6 +23,8 @@ use crate::convert;
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
+    /// Only what this owner sees; takes the scope `admin` for others than oneself.
+    owner: Option<String>,
     /// Where to go on: `next` of the page before.
     cursor: Option<String>,
     /// Most items, 1 to 1000; 100 by default.
@@ -37,7 +41,7 @@ pub(super) struct ListParams {
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn deploy(
     State(engine): State<Engine>,
-    Caller(owner): Caller,
+    Who(caller): Who,
     request: Request,
 ) -> Result<Response, Failure> {
     let multipart = request
@@ -49,12 +53,12 @@ pub(super) async fn deploy(
         let parts = Multipart::from_request(request, &())
             .await
             .map_err(|error| Failure::new(Code::InvalidBody, error.body_text()))?;
-        from_parts(parts, owner).await?
+        from_parts(parts).await?
     } else {
         let Body(request) = Body::<DeployRequest>::from_request(request, &()).await?;
-        from_json(request, owner)?
+        from_json(request)?
     };
-    let (status, program) = match engine.deploy(deployment).await? {
+    let (status, program) = match engine.deploy(&caller, deployment).await? {
         Deployed::New(program) => (StatusCode::CREATED, program),
         Deployed::Same(program) => (StatusCode::OK, program),
     };
@@ -62,20 +66,20 @@ pub(super) async fn deploy(
     Ok((status, [(header::LOCATION, location)], Json(convert::program(program))).into_response())
 }
 
-fn from_json(request: DeployRequest, owner: OwnerId) -> Result<Deployment, Failure> {
+fn from_json(request: DeployRequest) -> Result<Deployment, Failure> {
     Ok(Deployment {
-        owner,
         name: request.name,
         backend: backend(request.backend.as_deref())?,
         controller: request.controller.0.into(),
         circuit: request.circuit.0.into(),
         nonce: request.nonce,
         volume_size: request.volume_size,
+        public: request.public,
     })
 }
 
-async fn from_parts(mut parts: Multipart, owner: OwnerId) -> Result<Deployment, Failure> {
-    let (mut name, mut named_backend, mut nonce, mut volume_size) = (String::new(), None, 0, None);
+async fn from_parts(mut parts: Multipart) -> Result<Deployment, Failure> {
+    let (mut name, mut named_backend, mut nonce, mut volume_size, mut public) = (String::new(), None, 0, None, false);
     let (mut controller, mut circuit) = (None, None);
     while let Some(part) = parts.next_field().await.map_err(|error| part_failed(&error))? {
         let field = part.name().unwrap_or_default().to_owned();
@@ -95,24 +99,29 @@ async fn from_parts(mut parts: Multipart, owner: OwnerId) -> Result<Deployment, 
             "backend" => named_backend = Some(text()?),
             "nonce" => nonce = number()?,
             "volume_size" => volume_size = Some(number()?),
+            "public" => {
+                public = text()?.trim().parse().map_err(|_| {
+                    Failure::new(Code::InvalidBody, "part `public` is neither `true` nor `false`".to_owned())
+                })?;
+            }
             "controller" => controller = Some(content),
             "circuit" => circuit = Some(content),
             other => {
-                let detail =
-                    format!("unknown part `{other}`; expected name, backend, nonce, volume_size, controller, circuit");
+                let known = "name, backend, nonce, volume_size, public, controller, circuit";
+                let detail = format!("unknown part `{other}`; expected {known}");
                 return Err(Failure::new(Code::InvalidBody, detail));
             }
         }
     }
     let missing = |part: &str| Failure::new(Code::InvalidBody, format!("the part `{part}` is missing"));
     Ok(Deployment {
-        owner,
         name,
         backend: backend(named_backend.as_deref())?,
         controller: controller.ok_or_else(|| missing("controller"))?,
         circuit: circuit.ok_or_else(|| missing("circuit"))?,
         nonce,
         volume_size,
+        public,
     })
 }
 
@@ -130,14 +139,16 @@ fn backend(named: Option<&str>) -> Result<Backend, Failure> {
     })
 }
 
-/// List programs, newest first.
+/// List programs, newest first: one's own and public ones.
 #[utoipa::path(get, path = "/api/v1/programs", tag = "programs", params(ListParams),
     responses((status = 200, body = ProgramList), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     State(engine): State<Engine>,
+    Who(caller): Who,
     Params(params): Params<ListParams>,
 ) -> Result<Json<ProgramList>, Failure> {
-    let page = engine.store().programs(params.cursor.map(Cursor), limit(params.limit)?).await?;
+    let reader = owner(params.owner.as_deref())?;
+    let page = engine.programs(&caller, reader, params.cursor.map(Cursor), limit(params.limit)?).await?;
     Ok(Json(ProgramList {
         items: page.items.into_iter().map(convert::program).collect(),
         next: page.next.map(|Cursor(next)| next),
@@ -149,17 +160,21 @@ pub(super) async fn list(
     responses((status = 200, body = ProgramView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn show(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathProgram(id): PathProgram,
 ) -> Result<Json<ProgramView>, Failure> {
-    let program = engine.store().program(id).await?.ok_or(EngineError::UnknownProgram(id))?;
-    Ok(Json(convert::program(program)))
+    Ok(Json(convert::program(engine.program(&caller, id).await?)))
 }
 
 /// Delete a program, with its volume and its tasks. Refused while a task is unfinished.
 #[utoipa::path(delete, path = "/api/v1/programs/{program}", tag = "programs", params(("program" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn delete(State(engine): State<Engine>, PathProgram(id): PathProgram) -> Result<StatusCode, Failure> {
-    engine.delete_program(id).await?;
+pub(super) async fn delete(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathProgram(id): PathProgram,
+) -> Result<StatusCode, Failure> {
+    engine.delete_program(&caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -169,10 +184,11 @@ pub(super) async fn delete(State(engine): State<Engine>, PathProgram(id): PathPr
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn controller(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathProgram(id): PathProgram,
 ) -> Result<Response, Failure> {
-    let program = engine.store().program(id).await?.ok_or(EngineError::UnknownProgram(id))?;
-    blob(&engine, program.controller, "application/wasm").await
+    let (program, content) = engine.controller(&caller, id).await?;
+    Ok(blob(content, program.controller, "application/wasm"))
 }
 
 /// Replace the controller. New tasks use it; admitted ones finish with theirs.
@@ -181,19 +197,24 @@ pub(super) async fn controller(
     responses((status = 200, body = ProgramView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn set_controller(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathProgram(id): PathProgram,
     Raw(controller): Raw,
 ) -> Result<Json<ProgramView>, Failure> {
-    Ok(Json(convert::program(engine.set_controller(id, controller).await?)))
+    Ok(Json(convert::program(engine.set_controller(&caller, id, controller).await?)))
 }
 
 /// The circuit.
 #[utoipa::path(get, path = "/api/v1/programs/{program}/circuit", tag = "programs", params(("program" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn circuit(State(engine): State<Engine>, PathProgram(id): PathProgram) -> Result<Response, Failure> {
-    let program = engine.store().program(id).await?.ok_or(EngineError::UnknownProgram(id))?;
-    blob(&engine, program.circuit, "application/octet-stream").await
+pub(super) async fn circuit(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathProgram(id): PathProgram,
+) -> Result<Response, Failure> {
+    let (program, content) = engine.circuit(&caller, id).await?;
+    Ok(blob(content, program.circuit, "application/octet-stream"))
 }
 
 /// The verifying key.
@@ -201,9 +222,10 @@ pub(super) async fn circuit(State(engine): State<Engine>, PathProgram(id): PathP
     responses((status = 200, body = VerifyingKeyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn verifying_key(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathProgram(id): PathProgram,
 ) -> Result<Json<VerifyingKeyView>, Failure> {
-    let (program, key) = engine.verifying_key(id).await?;
+    let (program, key) = engine.verifying_key(&caller, id).await?;
     let sp1_vkey_hash = match program.backend {
         Backend::Sp1 => coprocessor_prover::verify::sp1_vkey_hash(&key).ok(),
         Backend::Groth16 => None,
@@ -216,8 +238,7 @@ pub(super) async fn verifying_key(
     }))
 }
 
-async fn blob(engine: &Engine, digest: BlobDigest, media: &'static str) -> Result<Response, Failure> {
-    let content = engine.store().blob(digest).await?;
+fn blob(content: Bytes, digest: BlobDigest, media: &'static str) -> Response {
     let tag = format!("\"{digest}\"");
-    Ok(([(header::CONTENT_TYPE, media.to_owned()), (header::ETAG, tag)], content).into_response())
+    ([(header::CONTENT_TYPE, media.to_owned()), (header::ETAG, tag)], content).into_response()
 }

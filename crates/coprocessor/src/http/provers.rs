@@ -1,14 +1,14 @@
 //! Prover nodes.
 
 use axum::{Json, extract::State, http::StatusCode};
-use coprocessor_api::{Problem, ProverList, ProverRequest};
-use coprocessor_engine::Engine;
-use coprocessor_store::ProverRecord;
+use coprocessor_api::{Problem, ProverList, ProverRequest, ProverView};
+use coprocessor_engine::{Caller, Engine, NodeRegistration};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
-    extract::{Body, Caller, Params},
+    auth::Who,
+    extract::{Body, Params, owner},
     problem::Failure,
 };
 use crate::convert;
@@ -18,30 +18,38 @@ use crate::convert;
 pub(super) struct RemoveParams {
     /// The node's address, as listed.
     address: String,
+    /// Whose node it is; the caller's own by default, another's takes the scope `admin`.
+    owner: Option<String>,
 }
 
-/// List the prover nodes, each asked just now.
-#[utoipa::path(get, path = "/api/v1/provers", tag = "service", responses((status = 200, body = ProverList)))]
-pub(super) async fn list(State(engine): State<Engine>) -> Json<ProverList> {
-    Json(ProverList { items: engine.provers().view().await.into_iter().map(convert::prover).collect() })
+/// List the prover nodes that may prove for the caller, each asked just now: one's own, shared and configured ones.
+#[utoipa::path(get, path = "/api/v1/provers", tag = "service", responses((status = 200, body = ProverList),
+    (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list(State(engine): State<Engine>, Who(caller): Who) -> Result<Json<ProverList>, Failure> {
+    Ok(Json(ProverList { items: views(&engine, &caller).await? }))
 }
 
-/// Register a prover node. 201 when it is new, 200 when it was there.
+/// Register a prover node. 201 when it is new, 200 when it was there. It gets its owner's tasks only, unless it is shared.
 #[utoipa::path(post, path = "/api/v1/provers", tag = "service", request_body = ProverRequest,
-    responses((status = 201), (status = 200), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 201, body = ProverView), (status = 200, body = ProverView, description = "It was there already"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn add(
     State(engine): State<Engine>,
-    Caller(owner): Caller,
+    Who(caller): Who,
     Body(request): Body<ProverRequest>,
-) -> Result<StatusCode, Failure> {
-    let record = ProverRecord {
-        address: request.address,
-        owner,
+) -> Result<(StatusCode, Json<ProverView>), Failure> {
+    let registration = NodeRegistration {
+        address: request.address.clone(),
         secret: request.secret.map(SecretString::from),
-        added_at: jiff::Timestamp::now(),
+        shared: request.shared,
     };
-    let added = engine.provers().add(record).await?;
-    Ok(if added { StatusCode::CREATED } else { StatusCode::OK })
+    let added = engine.add_prover(&caller, registration).await?;
+    let views = views(&engine, &caller).await?;
+    let asked = request.address.trim_end_matches('/');
+    let view = views.into_iter().find(|view| view.address.trim_end_matches('/') == asked);
+    // Gone again, or under an address that is written in another way: what was asked for has been done all the same.
+    let view = view.unwrap_or_else(|| convert::unasked_prover(request.address, &caller.owner, request.shared));
+    Ok((if added { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }
 
 /// Forget a prover node that was registered through the API.
@@ -49,9 +57,14 @@ pub(super) async fn add(
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn remove(
     State(engine): State<Engine>,
-    Caller(owner): Caller,
+    Who(caller): Who,
     Params(params): Params<RemoveParams>,
 ) -> Result<StatusCode, Failure> {
-    engine.provers().remove(&owner, &params.address).await?;
+    let owner = owner(params.owner.as_deref())?;
+    engine.remove_prover(&caller, owner.as_ref(), &params.address).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn views(engine: &Engine, caller: &Caller) -> Result<Vec<ProverView>, Failure> {
+    Ok(engine.provers(caller).await?.into_iter().map(convert::prover).collect())
 }

@@ -5,6 +5,7 @@ use coprocessor_api::{Base64, CallView, ExecuteRequest, ExecutionView, Problem, 
 use coprocessor_engine::Engine;
 
 use super::{
+    auth::Who,
     extract::{AnyJson, Body, PathProgram, root},
     problem::Failure,
 };
@@ -16,10 +17,11 @@ use crate::convert;
     responses((status = 200, body = WitnessView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn witness(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathProgram(id): PathProgram,
     Body(request): Body<ExecuteRequest>,
 ) -> Result<Json<WitnessView>, Failure> {
-    let report = engine.witness(id, request.args, root(request.root.as_deref())?).await?;
+    let report = engine.witness(&caller, id, request.args, root(request.root.as_deref())?).await?;
     Ok(Json(WitnessView {
         root: report.root.to_string(),
         witnesses: convert::witnesses(&report.witnesses),
@@ -35,10 +37,11 @@ pub(super) async fn witness(
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn execute(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathProgram(id): PathProgram,
     Body(request): Body<ExecuteRequest>,
 ) -> Result<Json<ExecutionView>, Failure> {
-    let report = engine.execute(id, request.args, root(request.root.as_deref())?).await?;
+    let report = engine.execute(&caller, id, request.args, root(request.root.as_deref())?).await?;
     Ok(Json(ExecutionView {
         root: report.root.to_string(),
         output: Base64(report.output),
@@ -54,9 +57,10 @@ pub(super) async fn execute(
     responses((status = 200, body = CallView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn call(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathProgram(id): PathProgram,
     AnyJson(args): AnyJson<serde_json::Value>,
 ) -> Result<Json<CallView>, Failure> {
-    let report = engine.call(id, args).await?;
+    let report = engine.call(&caller, id, args).await?;
     Ok(Json(CallView { result: report.result, log: report.log, usage: convert::usage(&report.usage) }))
 }

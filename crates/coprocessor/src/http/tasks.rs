@@ -7,15 +7,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use coprocessor_api::{Code, Problem, ProofView, TaskList, TaskRequest, TaskView};
-use coprocessor_engine::Engine;
+use coprocessor_engine::{Caller, Engine};
 use coprocessor_store::{Cursor, TaskFilter, TaskState};
 use serde::Deserialize;
+use std::time::Duration;
 
 use super::{
-    extract::{Body, Caller, Params, PathProgram, PathTask, kind, limit, root},
+    Stopping,
+    auth::Who,
+    extract::{Body, Params, PathProgram, PathTask, kind, limit, owner, root},
     problem::Failure,
 };
 use crate::convert;
+
+/// Longest time that a request waits for a task, in seconds.
+const MAX_WAIT: u64 = 60;
 
 /// Longest idempotency key.
 const MAX_KEY: usize = 255;
@@ -27,10 +33,19 @@ pub(super) struct ListParams {
     program: Option<String>,
     /// Only tasks in this state.
     state: Option<String>,
+    /// Only tasks of this owner; others than one's own take the scope `admin`.
+    owner: Option<String>,
     /// Where to go on: `next` of the page before.
     cursor: Option<String>,
     /// Most items, 1 to 1000; 100 by default.
     limit: Option<usize>,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ShowParams {
+    /// Answer once the task has finished, or after this many seconds, 0 to 60, with the task as it is then.
+    wait: Option<u64>,
 }
 
 /// Ask for a proof.
@@ -40,21 +55,24 @@ pub(super) struct ListParams {
 #[utoipa::path(post, path = "/api/v1/programs/{program}/tasks", tag = "tasks",
     params(("program" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = TaskRequest,
     responses((status = 202, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
         (status = 507, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn submit(
     State(engine): State<Engine>,
-    Caller(owner): Caller,
+    Who(caller): Who,
     PathProgram(program): PathProgram,
     headers: HeaderMap,
     Body(request): Body<TaskRequest>,
 ) -> Result<Response, Failure> {
     let request = coprocessor_engine::TaskRequest {
+        caller: Caller::clone(&caller),
         program,
-        owner,
         args: request.args,
         payload: request.payload,
         kind: request.kind.as_deref().map(kind).transpose()?,
         root: root(request.root.as_deref())?,
+        priority: request.priority,
+        deadline: request.deadline_seconds.map(Duration::from_secs),
         idempotency_key: idempotency_key(&headers)?,
     };
     let task = engine.admit(request).await?;
@@ -74,6 +92,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     responses((status = 200, body = TaskList), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(
     State(engine): State<Engine>,
+    Who(caller): Who,
     Params(params): Params<ListParams>,
 ) -> Result<Json<TaskList>, Failure> {
     let invalid = |detail: String| Failure::new(Code::InvalidParameter, detail);
@@ -83,8 +102,8 @@ pub(super) async fn list(
         .state
         .map(|text| TaskState::from_name(&text).ok_or_else(|| invalid(format!("`{text}` is no state of a task"))))
         .transpose()?;
-    let filter = TaskFilter { program, owner: None, state };
-    let page = engine.store().tasks(filter, params.cursor.map(Cursor), limit(params.limit)?).await?;
+    let filter = TaskFilter { program, owner: owner(params.owner.as_deref())?, state };
+    let page = engine.tasks(&caller, filter, params.cursor.map(Cursor), limit(params.limit)?).await?;
     Ok(Json(TaskList {
         items: page.items.into_iter().map(convert::task).collect(),
         next: page.next.map(|Cursor(next)| next),
@@ -92,24 +111,50 @@ pub(super) async fn list(
 }
 
 /// A task.
-#[utoipa::path(get, path = "/api/v1/tasks/{task}", tag = "tasks", params(("task" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/tasks/{task}", tag = "tasks", params(("task" = String, Path), ShowParams),
     responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn show(State(engine): State<Engine>, PathTask(id): PathTask) -> Result<Json<TaskView>, Failure> {
-    Ok(Json(convert::task(engine.task(id).await?)))
+pub(super) async fn show(
+    State(engine): State<Engine>,
+    State(stopping): State<Stopping>,
+    Who(caller): Who,
+    PathTask(id): PathTask,
+    Params(params): Params<ShowParams>,
+) -> Result<Json<TaskView>, Failure> {
+    let task = match params.wait {
+        None | Some(0) => engine.task(&caller, id).await?,
+        Some(wait @ 1..=MAX_WAIT) => tokio::select! {
+            task = engine.wait(&caller, id, Duration::from_secs(wait)) => task?,
+            // Whoever waits does not hold up the end of the service.
+            () = stopping.0.cancelled() => engine.task(&caller, id).await?,
+        },
+        Some(wait) => {
+            let detail = format!("wait is 0 to {MAX_WAIT} seconds, got {wait}; ask again to go on waiting");
+            return Err(Failure::new(Code::InvalidParameter, detail));
+        }
+    };
+    Ok(Json(convert::task(task)))
 }
 
 /// Cancel a task, at whatever stage it is.
 #[utoipa::path(delete, path = "/api/v1/tasks/{task}", tag = "tasks", params(("task" = String, Path)),
     responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn cancel(State(engine): State<Engine>, PathTask(id): PathTask) -> Result<Json<TaskView>, Failure> {
-    Ok(Json(convert::task(engine.cancel(id).await?)))
+pub(super) async fn cancel(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathTask(id): PathTask,
+) -> Result<Json<TaskView>, Failure> {
+    Ok(Json(convert::task(engine.cancel(&caller, id).await?)))
 }
 
-/// Try a failed task again, from the stage it failed in.
+/// Try a failed task again, from the stage it failed in, with as much time to its deadline as it had at first.
 #[utoipa::path(post, path = "/api/v1/tasks/{task}/retry", tag = "tasks", params(("task" = String, Path)),
     responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn retry(State(engine): State<Engine>, PathTask(id): PathTask) -> Result<Json<TaskView>, Failure> {
-    Ok(Json(convert::task(engine.retry(id).await?)))
+pub(super) async fn retry(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathTask(id): PathTask,
+) -> Result<Json<TaskView>, Failure> {
+    Ok(Json(convert::task(engine.retry(&caller, id).await?)))
 }
 
 /// The verified proof: JSON with all that a verifier needs, or with `Accept: application/octet-stream` its bytes alone.
@@ -118,10 +163,11 @@ pub(super) async fn retry(State(engine): State<Engine>, PathTask(id): PathTask) 
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn proof(
     State(engine): State<Engine>,
+    Who(caller): Who,
     PathTask(id): PathTask,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let bundle = engine.proof(id).await?;
+    let bundle = engine.proof(&caller, id).await?;
     if accepts(&headers, "application/octet-stream") {
         let media = [(header::CONTENT_TYPE, "application/octet-stream")];
         return Ok((media, bundle.proof).into_response());

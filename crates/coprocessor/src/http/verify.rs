@@ -5,6 +5,7 @@ use coprocessor_api::{Code, Problem, VerifyRequest, VerifyView};
 use coprocessor_engine::{ClaimKey, Engine, ProofClaim};
 
 use super::{
+    auth::Who,
     extract::{Body, kind},
     problem::Failure,
 };
@@ -15,6 +16,7 @@ use super::{
     responses((status = 200, body = VerifyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn verify(
     State(engine): State<Engine>,
+    Who(caller): Who,
     Body(request): Body<VerifyRequest>,
 ) -> Result<Json<VerifyView>, Failure> {
     let incomplete = |detail: String| Failure::new(Code::InvalidClaim, detail);
@@ -34,7 +36,7 @@ pub(super) async fn verify(
         proof: request.proof.0.into(),
         public_inputs: request.public_inputs.0.into(),
     };
-    let verdict = engine.verify(claim).await?;
+    let verdict = engine.verify(&caller, claim).await?;
     Ok(Json(VerifyView {
         valid: verdict.refused.is_none(),
         reason: verdict.refused.map(|error| error.to_string()),
