@@ -132,14 +132,14 @@ async fn harm_process(process: &mut Process, fault: &Fault) -> Result<()> {
             let status = process.terminate(STOPPING).await;
             let status = status.with_context(|| format!("{} does not end when it is told to", process.name()))?;
             if !status.success() {
-                process.start().await?;
+                process.revive().await?;
                 anyhow::bail!("{} ended with {status} when it was told to end", process.name());
             }
         }
         _ => process.kill().await,
     }
     tokio::time::sleep(fault.hold).await;
-    process.start().await
+    process.revive().await
 }
 
 async fn link(links: &[BreakingProxy], fault: &Fault) -> Result<()> {

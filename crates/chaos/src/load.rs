@@ -131,6 +131,7 @@ impl Caller {
         let request = TaskRequest {
             args: self.wish.args(),
             payload: self.wish.payload(),
+            kind: Some("mock".to_owned()),
             priority: i16::try_from(self.random.below(5)).unwrap_or(0) - 2,
             deadline_seconds,
             ..TaskRequest::default()

@@ -14,6 +14,14 @@ use tokio::process::{Child, Command};
 
 /// How long a process may take until it listens; far longer than it ever takes.
 const START: Duration = Duration::from_secs(60);
+/// How long a process that ends while it starts is started again: what it needs may be gone for a while too.
+const REVIVAL: Duration = Duration::from_secs(60);
+/// Wait between two starts.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// The variable by which processes of a run, and those that they start, are known: where temporary files go, which is the
+/// run's directory.
+pub(crate) const MARK: &str = "TMPDIR";
 
 /// A program that listens, and how to start it again. Its process is killed when this is dropped.
 #[derive(Debug)]
@@ -23,6 +31,7 @@ pub(crate) struct Process {
     arguments: Vec<OsString>,
     environment: Vec<(String, String)>,
     address: SocketAddr,
+    directory: PathBuf,
     log: PathBuf,
     port_file: PathBuf,
     child: Option<Child>,
@@ -40,7 +49,7 @@ pub(crate) struct Recipe<'a> {
     pub(crate) arguments: Vec<OsString>,
     /// Its whole environment.
     pub(crate) environment: Vec<(String, String)>,
-    /// Where its log goes.
+    /// Where its log and its temporary files go.
     pub(crate) directory: &'a Path,
 }
 
@@ -49,6 +58,7 @@ impl Process {
     pub(crate) fn new(recipe: Recipe<'_>) -> Result<Self> {
         let Recipe { name, program, arguments, environment, directory } = recipe;
         Ok(Self {
+            directory: directory.to_owned(),
             log: directory.join(format!("{name}.log")),
             port_file: directory.join(format!("{name}.port")),
             address: free_address()?,
@@ -87,6 +97,7 @@ impl Process {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).args(["--listen", &self.address.to_string(), "--port-file"]).arg(&self.port_file);
         command.env_clear().envs(self.environment.iter().cloned()).env("NO_COLOR", "1");
+        command.env(MARK, &self.directory);
         // A process group of its own: a Ctrl-C reaches this run, which then ends them in order.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
         self.child = Some(command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?);
@@ -103,6 +114,20 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+
+    /// Starts it, again and again while it ends before it listens, as an operator's supervisor does.
+    ///
+    /// # Errors
+    /// It never listens.
+    pub(crate) async fn revive(&mut self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.start().await {
+                Err(_) if began.elapsed() < REVIVAL => tokio::time::sleep(PAUSE).await,
+                outcome => return outcome,
+            }
+        }
     }
 
     /// How it ended, if it was started and has ended without being waited for: by itself.

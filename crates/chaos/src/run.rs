@@ -29,7 +29,7 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// How often processes are looked after.
 const SUPERVISION: Duration = Duration::from_millis(500);
 /// How long a watcher and webhooks may take to catch up once everything has finished.
-const CATCH_UP: Duration = Duration::from_secs(60);
+const CATCH_UP: Duration = Duration::from_secs(180);
 /// How long a coprocessor may take to end at the end.
 const END: Duration = Duration::from_secs(20);
 
@@ -164,6 +164,12 @@ async fn end(system: &System, book: &Book) {
             Some(status) => book.violate(Breach::Other, format!("{} ended with {status}", coprocessor.name())),
             None => book.violate(Breach::Other, format!("{} does not end when it is told to", coprocessor.name())),
         }
+    }
+    for node in &system.nodes {
+        node.lock().await.kill().await;
+    }
+    for left in system.left_over().await {
+        book.violate(Breach::Other, format!("a process is left over: {left}"));
     }
     for log in system.logs().await {
         let text = fs::read(&log).unwrap_or_default();

@@ -5,8 +5,10 @@ use coprocessor_test_servers::{BreakingProxy, Postgres, PostgresSettings, S3Serv
 use secrecy::SecretString;
 use std::{
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
+    time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
 
@@ -14,7 +16,7 @@ use crate::{
     args::{Args, Programs, StoreName},
     disk::SmallDisk,
     plan::Shape,
-    process::{Process, Recipe},
+    process::{self, Process, Recipe},
     receiver::Receiver,
     terminal,
 };
@@ -27,8 +29,14 @@ const BUCKET: &str = "chaos";
 const MIN_FREE_MIB: u32 = 4;
 /// Milliseconds that a mock proof takes: long enough to be killed in.
 const PROOF_MS: u32 = 120;
-/// Share of mock proofs that fail on purpose.
-const PROOF_FAILURES: &str = "0.03";
+/// Milliseconds that it may take beyond that.
+const PROOF_JITTER_MS: u32 = 200;
+/// Percentage of mock proofs that fail on purpose, and how.
+const PROOF_FAILURES: &str = "4";
+const PROOF_FAILURE_KINDS: &str = "error,wrong-proof,wrong-root,lost-stream";
+
+/// How long a process may outlive the one that started it.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// Everything that runs. Ends with it.
 #[derive(Debug)]
@@ -48,6 +56,7 @@ pub(crate) struct System {
     pub(crate) receiver: Receiver,
     /// What there is to harm.
     pub(crate) shape: Shape,
+    directory: PathBuf,
     store: Place,
     program: PathBuf,
     _blobs: Option<S3Server>,
@@ -107,6 +116,7 @@ impl System {
             disk: store.disk,
             receiver,
             shape,
+            directory: directory.to_owned(),
             store: place,
             program: programs.coprocessor,
             _blobs: store.blobs,
@@ -150,11 +160,24 @@ impl System {
                 process.name(),
                 process.log().display()
             ));
-            if let Err(error) = process.start().await {
+            if let Err(error) = process.revive().await {
                 fallen.push(format!("{error:#}"));
             }
         }
         fallen
+    }
+
+    /// Processes that this run has started, or that those have, and that still run a moment after all were ended: their
+    /// command lines.
+    pub(crate) async fn left_over(&self) -> Vec<String> {
+        let began = Instant::now();
+        loop {
+            let left = running(&self.directory);
+            if left.is_empty() || began.elapsed() > LAST_BREATH {
+                return left;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Logs of all processes.
@@ -176,6 +199,23 @@ impl System {
     }
 }
 
+/// Command lines of the processes whose temporary files are to be in the run's directory: those started here, and those
+/// that they have started.
+fn running(directory: &Path) -> Vec<String> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let mark = format!("{}={}\0", process::MARK, directory.display());
+    let marked = |process: &Path| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        environment.windows(mark.len()).any(|window| window == mark.as_bytes())
+    };
+    let processes = processes.flatten().map(|process| process.path()).filter(|process| marked(process));
+    let command = |process: PathBuf| {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        format!("{}: {}", process.display(), String::from_utf8_lossy(&line).replace('\0', " "))
+    };
+    processes.map(command).collect()
+}
+
 async fn start_nodes(
     args: &Args,
     programs: &Programs,
@@ -188,8 +228,14 @@ async fn start_nodes(
         let mut arguments: Vec<OsString> = ["--backend", "mock", "--drain-seconds", "2"].map(OsString::from).to_vec();
         arguments.extend(["--data-dir".into(), directory.join(&name).into()]);
         arguments.extend(["--mock-latency-ms".into(), PROOF_MS.to_string().into()]);
-        arguments.extend(["--mock-failure-rate".into(), PROOF_FAILURES.into()]);
-        arguments.extend(["--mock-failure-seed".into(), seed.wrapping_add(at as u64).to_string().into()]);
+        arguments.extend(["--mock-jitter-ms".into(), PROOF_JITTER_MS.to_string().into()]);
+        arguments.extend(["--mock-failures", PROOF_FAILURES].map(OsString::from));
+        arguments.extend(["--mock-failure-kinds", PROOF_FAILURE_KINDS].map(OsString::from));
+        // Of two nodes one proves in processes of their own, which must not outlive it.
+        if at % 2 == 0 {
+            arguments.push("--isolate-mock".into());
+        }
+        arguments.extend(["--mock-seed".into(), seed.wrapping_add(at as u64).to_string().into()]);
         let environment = vec![("VALENCE_PROVER_SECRET".to_owned(), NODE_SECRET.to_owned())];
         let recipe = Recipe { name, program: &programs.prover, arguments, environment, directory };
         let mut node = Process::new(recipe)?;
