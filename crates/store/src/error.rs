@@ -14,11 +14,11 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory was written by a later version.
-    #[error("{path} has schema version {got}, this coprocessor knows up to {expected}; run the newer coprocessor")]
+    /// The store was written by a later version.
+    #[error("{store} has schema version {got}, this coprocessor knows up to {expected}; run the newer coprocessor")]
     Schema {
-        /// The directory.
-        path: PathBuf,
+        /// The directory, or the database.
+        store: String,
         /// The version found.
         got: i64,
         /// The newest version known.
@@ -91,6 +91,20 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A directory that is to be written and has something in it already.
+    #[error("{path} is not empty; name a directory that is empty or not there")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A backup that is not whole.
+    #[error("the backup in {path} cannot be used: {reason}")]
+    BadBackup {
+        /// The backup's directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A row that holds what this code never writes.
     #[error("{what} in the store cannot be read: {reason}")]

@@ -31,11 +31,11 @@ pub(super) fn admit(
     if ground.unfinished_of_owner >= backlog.owner {
         return Ok(Admission::OwnerBacklogFull);
     }
-    for (digest, named) in [(new.controller, ground.controller_named), (new.circuit, ground.circuit_named)] {
-        if !named {
-            blobs::name_for_program(db, ground.program, digest)?;
-        }
-    }
+    let named = [(new.controller, ground.controller_named), (new.circuit, ground.circuit_named)];
+    let unnamed: Vec<_> = named.into_iter().filter(|(_, named)| !named).map(|(digest, _)| digest).collect();
+    // Both before anything is written, as every refusal.
+    unnamed.iter().try_for_each(|&digest| blobs::require(db, digest))?;
+    unnamed.iter().try_for_each(|&digest| blobs::name_for_program(db, ground.program, digest))?;
     insert(db, &new, now)?;
     let event = EventKind { name: "admitted".to_owned(), detail: json!({}) };
     append_event(db, (new.id, &new.owner), TaskState::Queued, &event, now, changes)?;

@@ -7,7 +7,7 @@
 //! with the next pass of collecting; what a crash left, when the store is opened.
 
 use super::{
-    directory::sync_directory,
+    directory::{BackupLock, Directory, sync_directory},
     fault::{Fault, io_error},
     readers::{Readers, off_thread},
     row::{from_time, to_bits, to_limit},
@@ -34,6 +34,8 @@ use uuid::Uuid;
 /// Where large blobs are, and what is large.
 #[derive(Debug)]
 pub(super) struct Blobs {
+    /// The store's directory, for the lock there.
+    root: Arc<Path>,
     directory: Arc<Path>,
     readers: Arc<Readers>,
     inline_limit: usize,
@@ -74,8 +76,9 @@ struct BlobRow {
 }
 
 impl Blobs {
-    pub(super) fn new(directory: &Path, readers: Arc<Readers>, inline_limit: usize) -> Self {
-        Self { directory: directory.into(), readers, inline_limit, abandoned: Abandoned::default() }
+    pub(super) fn new(directory: &Directory, readers: Arc<Readers>, inline_limit: usize) -> Self {
+        let (root, directory) = (directory.root().into(), directory.blobs().into());
+        Self { root, directory, readers, inline_limit, abandoned: Abandoned::default() }
     }
 
     /// Whether a content of that size is kept in a file.
@@ -171,10 +174,17 @@ impl Blobs {
         lock(&self.abandoned).extend(files);
     }
 
-    /// Removes files whose rows are gone for good.
+    /// Removes files whose rows are gone for good; those that can't be removed now, as a backup may need them, are noted.
     pub(super) async fn remove(&self, files: Vec<String>) -> Result<(), StoreError> {
-        let (directory, abandoned) = (self.directory.clone(), self.abandoned.clone());
+        if files.is_empty() {
+            return Ok(());
+        }
+        let (root, directory, abandoned) = (self.root.clone(), self.directory.clone(), self.abandoned.clone());
         off_thread(move || {
+            let Some(_alone) = BackupLock::try_alone(&root)? else {
+                lock(&abandoned).extend(files);
+                return Ok(());
+            };
             for name in files {
                 let path = directory.join(&name);
                 match fs::remove_file(&path) {

@@ -18,6 +18,15 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// The name of the database in it.
+    pub(super) const DATABASE: &str = "coprocessor.db";
+
+    /// The name of the directory of blobs' files.
+    pub(super) const BLOBS: &str = "blobs";
+
+    /// The name of a database that is being restored.
+    pub(super) const RESTORING: &str = "coprocessor.db.restoring";
+
     /// Makes the directory where there is none, and takes its lock.
     ///
     /// # Errors
@@ -35,9 +44,14 @@ impl Directory {
         let holder = format!("{}\n", std::process::id());
         let wrote = lock.set_len(0).and_then(|()| (&lock).write_all(holder.as_bytes()));
         wrote.map_err(|error| io_error(&root.join("lock"), error))?;
+        if root.join(Self::RESTORING).exists() {
+            let reason = format!("{} was not restored to the end; empty it and restore it again", root.display());
+            return Err(StoreError::Corrupt { what: "the directory", reason });
+        }
         let directory = Self { root, lock };
         make_private(&directory.blobs())?;
         directory.make_shards()?;
+        open_private(&directory.root.join(BackupLock::NAME))?;
         // SQLite gives its other files the mode of this one.
         open_private(&directory.database())?;
         Ok(directory)
@@ -59,7 +73,7 @@ impl Directory {
     }
 
     pub(super) fn database(&self) -> PathBuf {
-        self.root.join("coprocessor.db")
+        self.root.join(Self::DATABASE)
     }
 
     /// SQLite's write-ahead log.
@@ -68,7 +82,7 @@ impl Directory {
     }
 
     pub(super) fn blobs(&self) -> PathBuf {
-        self.root.join("blobs")
+        self.root.join(Self::BLOBS)
     }
 }
 
@@ -89,6 +103,40 @@ impl Directory {
     }
 }
 
+/// Keeps blobs' files as long as a backup is made: whoever copies shares it, whoever removes needs it alone.
+#[derive(Debug)]
+pub(super) struct BackupLock(File);
+
+impl BackupLock {
+    const NAME: &str = "backup.lock";
+
+    /// Waits for whoever removes.
+    pub(super) fn share(root: &Path) -> Result<Self, StoreError> {
+        let path = root.join(Self::NAME);
+        let lock = open_private(&path)?;
+        lock.lock_shared().map_err(|error| io_error(&path, error))?;
+        Ok(Self(lock))
+    }
+
+    /// `None` while a backup is made.
+    pub(super) fn try_alone(root: &Path) -> Result<Option<Self>, StoreError> {
+        let path = root.join(Self::NAME);
+        let lock = open_private(&path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self(lock))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(io_error(&path, error)),
+        }
+    }
+}
+
+impl Drop for BackupLock {
+    fn drop(&mut self) {
+        // As with the directory's.
+        let _ = self.0.unlock();
+    }
+}
+
 impl Drop for Directory {
     fn drop(&mut self) {
         // Closing the file would do, but a child process may have inherited it meanwhile. An error means it is unlocked.
@@ -97,7 +145,7 @@ impl Drop for Directory {
 }
 
 /// Makes a directory, and those above it, that only the owner can enter; durable when this returns.
-fn make_private(path: &Path) -> Result<(), StoreError> {
+pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod admission;
+mod backup;
 mod blobs;
 mod cursor;
 mod directory;
@@ -16,6 +17,8 @@ mod provers;
 mod queue;
 mod readers;
 mod row;
+#[cfg(test)]
+mod scale;
 mod schema;
 mod steps;
 mod store;
@@ -25,10 +28,12 @@ mod volumes;
 mod webhooks;
 mod writer;
 
+pub use backup::{BackupReport, backup, restore};
+
 use crate::{Change, StoreError, task::fairness::Turns};
 use blobs::Blobs;
 use coprocessor_types::InstanceId;
-use directory::Directory;
+use directory::{BackupLock, Directory};
 use fault::{Fault, io_error};
 use readers::{BUSY_TIMEOUT, Readers, STATEMENTS};
 use rusqlite::{Connection, OpenFlags};
@@ -109,7 +114,7 @@ impl EmbeddedStore {
         let log = Log { path: directory.log(), sync: Box::new(move || log.sync_data()), delay: config.sync_delay };
         let writer = Writer::start(db, log, changes.clone())?;
         let readers = Arc::new(Readers::new(&directory.database(), config.idle_readers));
-        let blobs = Blobs::new(&directory.blobs(), readers.clone(), config.inline_blob_limit);
+        let blobs = Blobs::new(&directory, readers.clone(), config.inline_blob_limit);
         sweep(&directory, readers.clone())?;
         tracing::info!(
             directory = %directory.root().display(),
@@ -164,9 +169,13 @@ fn instance(db: &Connection) -> Result<InstanceId, Fault> {
 
 /// Removes blob files that are no row's, beside everything else: there may be very many directories' entries to read.
 fn sweep(directory: &Directory, readers: Arc<Readers>) -> Result<(), StoreError> {
-    let blobs = directory.blobs();
+    let (blobs, root) = (directory.blobs(), directory.root().to_owned());
     let started = directory.opened_at()?;
-    let body = move || match blobs::sweep(&blobs, &readers, started) {
+    let sweep = move || {
+        let Some(_alone) = BackupLock::try_alone(&root)? else { return Ok(0) };
+        blobs::sweep(&root.join(Directory::BLOBS), &readers, started)
+    };
+    let body = move || match sweep() {
         Ok(0) => {}
         Ok(removed) => tracing::info!(removed, "blob files that belong to nothing removed"),
         // The next start goes on.

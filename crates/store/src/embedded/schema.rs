@@ -8,17 +8,30 @@ use std::path::Path;
 /// Each brings the schema from the version that is its place in the list to the next one. Released ones never change.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_initial.sql"), include_str!("schema/0002_many_owners.sql")];
 
+/// The newest version.
+pub(super) const fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+/// The database's version.
+///
+/// # Errors
+/// [`StoreError::Schema`] when it is one this code doesn't know.
+pub(super) fn version(db: &Connection, directory: &Path) -> Result<i64, Fault> {
+    let got: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if (0..=newest()).contains(&got) {
+        Ok(got)
+    } else {
+        Err(StoreError::Schema { store: directory.display().to_string(), got, expected: newest() }.into())
+    }
+}
+
 /// Brings the database to the newest version.
 ///
 /// # Errors
-/// [`StoreError::Schema`] when it has a version this code doesn't know.
+/// [`StoreError::Schema`].
 pub(super) fn migrate(db: &mut Connection, directory: &Path) -> Result<(), Fault> {
-    let newest = MIGRATIONS.len();
-    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let current = usize::try_from(found)
-        .ok()
-        .filter(|&version| version <= newest)
-        .ok_or_else(|| StoreError::Schema { path: directory.to_owned(), got: found, expected: newest as i64 })?;
+    let current = version(db, directory)? as usize;
     for (version, migration) in MIGRATIONS.iter().enumerate().skip(current) {
         let transaction = db.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         transaction.execute_batch(migration)?;

@@ -29,13 +29,16 @@ pub(super) fn finish(
     let found = tasks::require(db, task)?;
     let next = transition::finish(&found.standing(), fence, &outcome)?;
     let mut task = found.task;
+    // First, as it may be refused, and then nothing may have been written.
+    if let StepOutcome::Executed { volume, .. } | StepOutcome::Delivered { volume, .. } = &outcome {
+        apply_volume(db, task.program, volume)?;
+    }
     if let Some(blob) = blob {
         blobs::insert(db, blob, 1, now)?;
     }
     let digest = blob.map(|blob| blob.digest);
     let event = match outcome {
-        StepOutcome::Executed { volume, event, .. } => {
-            apply_volume(db, task.program, &volume)?;
+        StepOutcome::Executed { event, .. } => {
             unname(db, std::mem::replace(&mut task.witness, digest))?;
             event
         }
@@ -45,8 +48,7 @@ pub(super) fn finish(
             task.output = Some(output);
             event
         }
-        StepOutcome::Delivered { volume, result, event } => {
-            apply_volume(db, task.program, &volume)?;
+        StepOutcome::Delivered { result, event, .. } => {
             let text = from_json(&result)?;
             set_content(db, "UPDATE task_content SET result = ?2 WHERE task = ?1", task.id, &text)?;
             task.result = Some(result);

@@ -74,7 +74,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.write(Synced, |_, _| Ok(())).await
+        self.writer.write_bare(Synced, |_, _| Ok(())).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -132,7 +132,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn admit(&self, task: NewTask, backlog: Backlog) -> Result<Admission, StoreError> {
-        self.write(Synced, move |db, changes| admission::admit(db, task, backlog, now(), changes)).await
+        self.writer.write_bare(Synced, move |db, changes| admission::admit(db, task, backlog, now(), changes)).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
@@ -190,7 +190,7 @@ impl Store for EmbeddedStore {
         let progress = move |db: &Connection, changes: &mut Vec<Change>| {
             queue::progress(db, (task, fence), None, &event, now(), changes)
         };
-        self.write(Committed, progress).await
+        self.writer.write_bare(Committed, progress).await
     }
 
     async fn finish_step(&self, task: TaskId, fence: u64, outcome: StepOutcome) -> Result<Task, StoreError> {
@@ -199,7 +199,7 @@ impl Store for EmbeddedStore {
         let finish = move |db: &Connection, changes: &mut Vec<Change>| {
             steps::finish(db, (task, fence), outcome, staged.as_ref(), now(), changes)
         };
-        let finished = self.write(Committed, finish).await;
+        let finished = self.writer.write_bare(Committed, finish).await;
         finished.inspect_err(|_| blob.iter().for_each(StagedBlob::lost))
     }
 

@@ -62,7 +62,7 @@ fn usage(db: &Connection, root: &Path, log: &Path, limit: Option<u64>) -> Result
 }
 
 /// One pass, and the files that are to be removed once it is durable.
-fn collect(
+pub(super) fn collect(
     db: &Connection,
     retention: &Retention,
     now: Timestamp,

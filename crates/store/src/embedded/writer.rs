@@ -1,7 +1,7 @@
 //! The one connection that writes, and the thread that owns it.
 //!
 //! The thread takes all waiting jobs, runs each in a savepoint of its own inside one transaction, and commits once: a
-//! job that fails takes back only itself. Commits go to the log without an fsync; a second thread does those, so that
+//! job that fails takes back only itself. Jobs there are very many of do without the savepoint, see [`Writer::write_bare`]. Commits go to the log without an fsync; a second thread does those, so that
 //! one fsync serves all that was committed while the one before was running, and the next transactions need not wait
 //! for it. Jobs that promise durability are answered after it, the others after the commit.
 
@@ -92,31 +92,50 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
     {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)?;
-        let (reply, answer) = oneshot::channel();
-        let job = Command { durability, step: Step::Waiting(work), reply };
-        jobs.send(Box::new(job)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.queue(durability, true, work).await
     }
 
-    /// Runs `work` in the next transaction, before whatever waits already: for what is small and must not be late. Answered
+    /// As [`write`](Self::write), for work that refuses before it writes anything: a savepoint copies every page that is
+    /// changed in it, which is a third of what the smallest work costs. Work that fails all the same when it has written
+    /// something takes the whole transaction with it.
+    pub(super) async fn write_bare<T, F>(&self, durability: Durability, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
+    {
+        self.queue(durability, false, work).await
+    }
+
+    /// As [`write_bare`](Self::write_bare), before whatever waits already: for what is small and must not be late. Answered
     /// after the commit.
     pub(super) async fn write_first<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
     {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)?;
-        let (reply, answer) = oneshot::channel();
-        let job = Command { durability: Durability::Committed, step: Step::Waiting(work), reply };
-        lock(&self.first).push(Box::new(job));
+        let jobs = self.jobs()?;
+        let (job, answer) = Command::new(Durability::Committed, false, work);
+        lock(&self.first).push(job);
         // Wakes the thread. Where no more jobs fit, it is awake.
-        let (reply, _) = oneshot::channel();
-        let nothing = |_: &Connection, _: &mut Vec<Change>| Ok(());
-        let _ =
-            jobs.try_send(Box::new(Command { durability: Durability::Committed, step: Step::Waiting(nothing), reply }));
+        let _ = jobs.try_send(Command::new(Durability::Committed, false, |_, _| Ok(())).0);
         drop(jobs);
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn queue<T, F>(&self, durability: Durability, savepoint: bool, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
+    {
+        let jobs = self.jobs()?;
+        let (job, answer) = Command::new(durability, savepoint, work);
+        jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        drop(jobs);
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn jobs(&self) -> Result<mpsc::Sender<Box<dyn Job>>, StoreError> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)
     }
 
     /// Takes no more jobs, finishes those it has, syncs, and closes the connection.
@@ -138,13 +157,30 @@ trait Job: Send {
     /// Makes it a failure, unless it is one already.
     fn fail(&mut self, error: StoreError);
     fn durability(&self) -> Durability;
+    fn has_savepoint(&self) -> bool;
     fn answer(self: Box<Self>);
 }
 
 struct Command<T, F> {
     durability: Durability,
+    savepoint: bool,
     step: Step<T, F>,
     reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+/// Where a job's answer comes.
+type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+impl<T, F> Command<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection, &mut Vec<Change>) -> Result<T, Fault> + Send + 'static,
+{
+    #[allow(clippy::new_ret_no_self, reason = "who waits for the answer needs its other end")]
+    fn new(durability: Durability, savepoint: bool, work: F) -> (Box<dyn Job>, Answer<T>) {
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Self { durability, savepoint, step: Step::Waiting(work), reply }), answer)
+    }
 }
 
 enum Step<T, F> {
@@ -183,6 +219,10 @@ where
 
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn has_savepoint(&self) -> bool {
+        self.savepoint
     }
 
     fn answer(self: Box<Self>) {
@@ -261,17 +301,25 @@ impl Committer {
 
     fn run_jobs(&self, batch: &mut [Box<dyn Job>], changes: &mut Vec<Change>) -> Result<(), Fault> {
         for job in batch {
-            let kept = changes.len();
-            self.execute("SAVEPOINT job")?;
+            let (kept, written) = (changes.len(), self.db.total_changes());
+            let savepoint = job.has_savepoint();
+            if savepoint {
+                self.execute("SAVEPOINT job")?;
+            }
             if !job.run(&self.db, changes) {
                 changes.truncate(kept);
-                if self.db.is_autocommit() {
-                    // Out of space, for one, takes back the whole transaction, and with it the jobs before this one.
+                // Out of space, for one, takes back the whole transaction, and with it the jobs before this one.
+                let lost = self.db.is_autocommit() || (!savepoint && self.db.total_changes() != written);
+                if lost {
                     return Err(job.transaction_lost().into());
                 }
-                self.execute("ROLLBACK TO job")?;
+                if savepoint {
+                    self.execute("ROLLBACK TO job")?;
+                }
             }
-            self.execute("RELEASE job")?;
+            if savepoint {
+                self.execute("RELEASE job")?;
+            }
         }
         Ok(())
     }
@@ -434,26 +482,45 @@ mod tests {
     fn note(value: i64) -> impl FnOnce(&Connection, &mut Vec<Change>) -> Result<i64, Fault> + Send + 'static {
         move |db, changes| {
             changes.push(Change::Work(crate::Stage::Execute));
+            changes.push(event(value));
             db.execute("INSERT INTO notes (note) VALUES (?1)", params![value])?;
             Ok(value)
+        }
+    }
+
+    fn event(seq: i64) -> Change {
+        let (task, owner) = (coprocessor_types::TaskId(uuid::Uuid::nil()), coprocessor_types::OwnerId::anonymous());
+        Change::Event { task, owner, seq: seq as u64, state: crate::TaskState::Queued }
+    }
+
+    /// Keeps the writer busy until the sender is used or dropped.
+    async fn block(bench: &Bench) -> threads::Sender<()> {
+        let (started, wait_started) = oneshot::channel();
+        let (release, wait_release) = threads::channel::<()>();
+        let writer = bench.writer.clone();
+        tokio::spawn(async move {
+            let block = move |_: &Connection, _: &mut Vec<Change>| {
+                started.send(()).unwrap();
+                let _ = wait_release.recv();
+                Ok(())
+            };
+            writer.write(Committed, block).await
+        });
+        wait_started.await.unwrap();
+        release
+    }
+
+    async fn until_queued(bench: &Bench, jobs: usize) {
+        let queued = || bench.writer.jobs.lock().unwrap().as_ref().map_or(0, |jobs| QUEUED_JOBS - jobs.capacity());
+        while queued() < jobs {
+            tokio::task::yield_now().await;
         }
     }
 
     #[tokio::test]
     async fn waiting_jobs_share_a_transaction_and_a_sync() {
         let bench = Bench::new(LONG, || Ok(()));
-        let (started, wait_started) = oneshot::channel();
-        let (release, wait_release) = threads::channel::<()>();
-        let writer = bench.writer.clone();
-        let blocker = tokio::spawn(async move {
-            let block = move |_: &Connection, _: &mut Vec<Change>| {
-                started.send(()).unwrap();
-                wait_release.recv().unwrap();
-                Ok(())
-            };
-            writer.write(Committed, block).await
-        });
-        wait_started.await.unwrap();
+        let release = block(&bench).await;
         let ran = Arc::new(AtomicUsize::new(0));
         let jobs: Vec<_> = (0..64)
             .map(|value| {
@@ -468,12 +535,8 @@ mod tests {
                 })
             })
             .collect();
-        let queued = || bench.writer.jobs.lock().unwrap().as_ref().map_or(0, |jobs| QUEUED_JOBS - jobs.capacity());
-        while queued() < 64 {
-            tokio::task::yield_now().await;
-        }
+        until_queued(&bench, 64).await;
         release.send(()).unwrap();
-        blocker.await.unwrap().unwrap();
         for job in jobs {
             assert_eq!(job.await.unwrap(), 64, "answered before the transaction of all was committed");
         }
@@ -496,8 +559,94 @@ mod tests {
         assert!(matches!((first, second, third), (Ok(1), Err(StoreError::Database(_)), Ok(2))));
         assert_eq!(bench.notes(), [1, 2]);
         bench.writer.write(Committed, |_, _| Ok(())).await.unwrap();
-        let told = std::iter::from_fn(|| bench.changes.try_recv().ok()).count();
-        assert_eq!(told, 2);
+        let told: Vec<_> = std::iter::from_fn(|| bench.changes.try_recv().ok()).collect();
+        let events: Vec<_> = told.into_iter().filter(|change| matches!(change, Change::Event { .. })).collect();
+        assert_eq!(events, [event(1), event(2)]);
+    }
+
+    #[tokio::test]
+    async fn but_for_events_a_change_is_told_once_a_transaction() {
+        let mut bench = Bench::new(LONG, || Ok(()));
+        let release = block(&bench).await;
+        let writers: Vec<_> = (0..3)
+            .map(|value| {
+                let writer = bench.writer.clone();
+                tokio::spawn(async move { writer.write(Committed, note(value)).await })
+            })
+            .collect();
+        until_queued(&bench, 3).await;
+        drop(release);
+        for writer in writers {
+            writer.await.unwrap().unwrap();
+        }
+        bench.writer.write(Committed, |_, _| Ok(())).await.unwrap();
+        let told: Vec<_> = std::iter::from_fn(|| bench.changes.try_recv().ok()).collect();
+        assert_eq!(told, [Change::Work(crate::Stage::Execute), event(0), event(1), event(2)]);
+    }
+
+    #[tokio::test]
+    async fn what_goes_first_waits_for_no_queue() {
+        let bench = Bench::new(LONG, || Ok(()));
+        let release = block(&bench).await;
+        let writers: Vec<_> = (0..2 * QUEUED_JOBS as i64)
+            .map(|value| {
+                let writer = bench.writer.clone();
+                tokio::spawn(async move { writer.write(Committed, note(value)).await })
+            })
+            .collect();
+        until_queued(&bench, QUEUED_JOBS).await;
+        let writer = bench.writer.clone();
+        let count = |db: &Connection, _: &mut Vec<Change>| {
+            Ok(db.query_row("SELECT count(*) FROM notes", [], |row| row.get::<_, i64>(0))?)
+        };
+        let first = tokio::spawn(async move { writer.write_first(count).await });
+        while lock(&bench.writer.first).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        assert_eq!(first.await.unwrap().unwrap(), 0);
+        for writer in writers {
+            writer.await.unwrap().unwrap();
+        }
+        // With nothing else to do, it is done as well.
+        assert_eq!(bench.writer.write_first(count).await.unwrap(), 2 * QUEUED_JOBS as i64);
+        bench.writer.close();
+        assert!(matches!(bench.writer.write_first(count).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_bare_job_that_fails_late_takes_back_its_transaction_and_early_nothing() {
+        let bench = Bench::new(LONG, || Ok(()));
+        let late = |db: &Connection, changes: &mut Vec<Change>| -> Result<i64, Fault> {
+            note(7)(db, changes)?;
+            Err(StoreError::BadCursor.into())
+        };
+        let early = |_: &Connection, _: &mut Vec<Change>| -> Result<i64, Fault> { Err(StoreError::BadCursor.into()) };
+        for (bare, expected) in [(0, vec![1, 2]), (1, vec![1, 2])] {
+            let release = block(&bench).await;
+            let free = async {
+                until_queued(&bench, 3).await;
+                drop(release);
+            };
+            let (before, failed, after, ()) = if bare == 0 {
+                tokio::join!(
+                    bench.writer.write_bare(Committed, note(1)),
+                    bench.writer.write_bare(Committed, early),
+                    bench.writer.write_bare(Committed, note(2)),
+                    free
+                )
+            } else {
+                tokio::join!(
+                    bench.writer.write_bare(Committed, note(3)),
+                    bench.writer.write_bare(Committed, late),
+                    bench.writer.write_bare(Committed, note(4)),
+                    free
+                )
+            };
+            assert!(matches!(failed, Err(StoreError::BadCursor)), "{failed:?}");
+            assert_eq!((before.is_ok(), after.is_ok()), (bare == 0, bare == 0));
+            assert_eq!(bench.notes(), expected);
+        }
     }
 
     #[tokio::test]
@@ -507,7 +656,13 @@ mod tests {
             db.execute_batch("ROLLBACK")?;
             Err(StoreError::Full.into())
         };
-        let (first, second) = tokio::join!(bench.writer.write(Synced, note(1)), bench.writer.write(Synced, end));
+        let release = block(&bench).await;
+        let free = async {
+            until_queued(&bench, 2).await;
+            drop(release);
+        };
+        let (first, second, ()) =
+            tokio::join!(bench.writer.write(Synced, note(1)), bench.writer.write(Synced, end), free);
         assert!(matches!((first, second), (Err(StoreError::Full), Err(StoreError::Full))));
         assert_eq!(bench.notes(), Vec::<i64>::new());
         assert_eq!(bench.writer.write(Synced, note(2)).await.unwrap(), 2);

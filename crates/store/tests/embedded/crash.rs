@@ -1,7 +1,7 @@
 //! What was acknowledged survives kill -9.
 
 use crate::{
-    contract::fixture::{HOUR, admitted, executed, new_task, program},
+    contract::fixture::{ROOM, admitted, claim, executed, new_task, program},
     process,
 };
 use coprocessor_store::{EmbeddedConfig, EmbeddedStore, Program, Stage, Store, TaskState};
@@ -26,8 +26,8 @@ async fn whatever_was_acknowledged_survives_kill_9() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut read = 0;
         let mut note = |line: String| {
-            if let Some((id, state)) = line.strip_prefix("acknowledged ").and_then(|rest| rest.split_once(' ')) {
-                acknowledged.insert(id.parse::<TaskId>().unwrap(), TaskState::from_name(state).unwrap());
+            if let Some((id, state)) = self::acknowledged(&line) {
+                acknowledged.insert(id, state);
                 read += 1;
             }
             read
@@ -60,7 +60,7 @@ fn admits_until_killed() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
         let store = Arc::new(EmbeddedStore::open(&directory, EmbeddedConfig::default()).unwrap());
-        let program = match store.programs(None, 1).await.unwrap().items.pop() {
+        let program = match store.programs(None, None, 1).await.unwrap().items.pop() {
             Some(program) => program,
             None => program(&*store, 1).await,
         };
@@ -75,12 +75,19 @@ fn admits_until_killed() {
 
 async fn admit_and_execute(store: Arc<EmbeddedStore>, program: Program) {
     loop {
-        let task = admitted(store.admit(new_task(&program)).await.unwrap());
+        let task = admitted(store.admit(new_task(&program), ROOM).await.unwrap());
         acknowledge(task.id, task.state);
-        let held = store.claim(Stage::Execute, "worker", HOUR).await.unwrap().unwrap();
+        // The others' tasks are ready too, so there is one for everybody.
+        let held = claim(&*store, Stage::Execute).await;
         let task = store.finish_step(held.task.id, held.task.fence, executed()).await.unwrap();
         acknowledge(task.id, task.state);
     }
+}
+
+/// What a line of the other process says was acknowledged.
+pub(crate) fn acknowledged(line: &str) -> Option<(TaskId, TaskState)> {
+    let (id, state) = line.strip_prefix("acknowledged ")?.split_once(' ')?;
+    Some((id.parse().unwrap(), TaskState::from_name(state).unwrap()))
 }
 
 /// One write, so that a line is whole or not there.

@@ -27,7 +27,7 @@ async fn a_second_open_is_refused_as_long_as_the_first_lives() {
     assert!(got.unwrap_err().to_string().contains("in use"));
     program(&store, 1).await;
     drop(store);
-    assert_eq!(open(directory.path()).unwrap().programs(None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(open(directory.path()).unwrap().programs(None, None, 10).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A full disk: what doesn't fit is refused, what was there stays whole, and freed space is used.
 
 use crate::{
-    contract::fixture::{admitted, executed, held_at, new_task, program, write},
+    contract::fixture::{ROOM, admitted, executed, held_at, new_task, program, write},
     process,
 };
 use bytes::Bytes;
@@ -19,7 +19,7 @@ async fn fill(store: &Arc<EmbeddedStore>, program: &Program) -> usize {
         let admissions: Vec<_> = (0..8)
             .map(|_| {
                 let (store, new) = (store.clone(), NewTask { args: json!("x".repeat(10_000)), ..new_task(program) });
-                tokio::spawn(async move { store.admit(new).await })
+                tokio::spawn(async move { store.admit(new, ROOM).await })
             })
             .collect();
         let mut full = false;
@@ -61,7 +61,7 @@ async fn a_database_at_its_limit_refuses_and_keeps_what_it_has() {
     assert_eq!(count(&store).await, acknowledged + 1);
     let got = store.finish_step(busy.task.id, busy.task.fence, executed()).await;
     assert!(matches!(got, Err(StoreError::StaleFence { .. })), "{got:?}");
-    admitted(store.admit(new_task(&program)).await.unwrap());
+    admitted(store.admit(new_task(&program), ROOM).await.unwrap());
 }
 
 #[test]
@@ -104,7 +104,7 @@ async fn fills_a_disk() {
         assert!(matches!(got, Err(StoreError::Full)), "{got:?}");
         // Space again: the same store goes on.
         std::fs::remove_file(&filler).unwrap();
-        store.admit(new_task(&program)).await.unwrap();
+        store.admit(new_task(&program), ROOM).await.unwrap();
         assert_eq!(count(&store).await, acknowledged + 1);
         store.put_blob(Bytes::from(vec![2; 200_000])).await.unwrap();
     }

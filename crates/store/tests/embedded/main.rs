@@ -2,14 +2,20 @@
 
 #[path = "../contract/mod.rs"]
 mod contract;
+
+mod backup;
 mod crash;
 mod directory;
 mod full;
 mod process;
+mod upgrade;
 
 use async_trait::async_trait;
 use coprocessor_store::{EmbeddedConfig, EmbeddedStore, Store};
-use std::sync::Arc;
+use std::{
+    fs,
+    sync::{Arc, LazyLock},
+};
 use tempfile::TempDir;
 
 /// A store in a directory of its own.
@@ -19,6 +25,12 @@ struct Embedded {
 }
 
 impl Embedded {
+    fn within(directory: TempDir) -> Self {
+        let mut backing = Self { directory, store: None };
+        backing.open();
+        backing
+    }
+
     fn open(&mut self) {
         let store = EmbeddedStore::open(self.directory.path(), EmbeddedConfig::default()).unwrap();
         self.store = Some(Arc::new(store));
@@ -27,10 +39,32 @@ impl Embedded {
 
 #[async_trait]
 impl contract::Backing for Embedded {
+    const VOIDS_LEASES: bool = true;
+    const HISTORIES: u64 = 2000;
+
     async fn new() -> Self {
-        let mut backing = Self { directory: TempDir::new().unwrap(), store: None };
-        backing.open();
-        backing
+        Self::within(TempDir::new().unwrap())
+    }
+
+    async fn quick() -> Self {
+        // In memory where there is such a file system.
+        Self::within(TempDir::new_in("/dev/shm").unwrap_or_else(|_| TempDir::new().unwrap()))
+    }
+
+    async fn clear(&mut self) {
+        // Made once: that takes longer than most histories.
+        static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let directory = TempDir::new().unwrap();
+            drop(EmbeddedStore::open(directory.path(), EmbeddedConfig::default()).unwrap());
+            fs::read(directory.path().join("coprocessor.db")).unwrap()
+        });
+        drop(self.store.take());
+        // With SQLite's files beside it, which stay when somebody was still reading.
+        for file in ["coprocessor.db", "coprocessor.db-wal", "coprocessor.db-shm"] {
+            let _ = fs::remove_file(self.directory.path().join(file));
+        }
+        fs::write(self.directory.path().join("coprocessor.db"), &*EMPTY).unwrap();
+        self.open();
     }
 
     fn store(&self) -> Arc<dyn Store> {
