@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use coprocessor_store::{
     Backlog, Change, Claim, EmbeddedConfig, EmbeddedStore, EventKind, InsertProgram, NewProgram, NewTask, Program,
-    Stage, StepOutcome, Store, TaskState, VolumeWrite,
+    Stage, StepOutcome, Store, StoreError, TaskState, VolumeWrite,
 };
 use coprocessor_types::{Backend, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use std::{
@@ -134,7 +134,7 @@ async fn work_off(store: &Arc<EmbeddedStore>, stage: Stage) -> Result<usize, Box
                 for claim in claims {
                     let store = store.clone();
                     done += 1;
-                    steps.spawn(async move { end(&*store, &claim).await });
+                    steps.spawn(async move { end(&store, &claim).await });
                 }
                 while let Some(ended) = steps.join_next().await {
                     ended.expect("a step does not panic")?;

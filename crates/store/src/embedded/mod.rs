@@ -35,7 +35,7 @@ use blobs::Blobs;
 use coprocessor_types::InstanceId;
 use directory::{BackupLock, Directory};
 use fault::{Fault, io_error};
-use readers::{BUSY_TIMEOUT, Readers, STATEMENTS};
+use readers::{BUSY_TIMEOUT, Readers, keep_statements};
 use rusqlite::{Connection, OpenFlags};
 use std::{
     fs::File,
@@ -147,7 +147,7 @@ fn connect(database: &Path, config: EmbeddedConfig) -> Result<Connection, Fault>
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(database, flags)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_statements(&db)?;
     db.pragma_update(None, "journal_mode", "wal")?;
     // Checkpoints fsync, commits don't: the writer does that, see there.
     db.pragma_update(None, "synchronous", "normal")?;

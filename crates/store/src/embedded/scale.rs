@@ -136,7 +136,7 @@ impl Scene {
         webhooks::collect(db, Timestamp::UNIX_EPOCH, 10).unwrap();
     }
 
-    /// Steps by statement, of those whose text the filter lets pass.
+    /// Steps by statement since this was asked last. None is prepared more than once.
     fn steps(&self) -> BTreeMap<String, i32> {
         let mut steps = BTreeMap::new();
         let mut statement = ptr::null_mut();
@@ -150,7 +150,10 @@ impl Scene {
                     return steps;
                 }
                 let text = CStr::from_ptr(ffi::sqlite3_sql(statement)).to_string_lossy().into_owned();
-                (statement, text, ffi::sqlite3_stmt_status(statement, ffi::SQLITE_STMTSTATUS_VM_STEP, 1))
+                let count = |what| ffi::sqlite3_stmt_status(statement, what, 1);
+                let prepared_again = count(ffi::SQLITE_STMTSTATUS_REPREPARE);
+                assert_eq!(prepared_again, 0, "prepared again and again: {text}");
+                (statement, text, count(ffi::SQLITE_STMTSTATUS_VM_STEP))
             };
             statement = next;
             *steps.entry(text).or_default() += ran;
