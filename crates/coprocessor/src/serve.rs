@@ -88,6 +88,7 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
     let ServeArgs { work, limits, keep, .. } = args;
     let mut config = EngineConfig {
         worker: work.worker.clone().unwrap_or_else(worker),
+        works: !work.api_only,
         lease: Duration::from_secs(work.lease_seconds.into()),
         volume_size: u64::from(work.volume_mib) << 20,
         backlog: limits.backlog,

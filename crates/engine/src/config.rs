@@ -22,6 +22,8 @@ pub trait CircuitSetup: Send + Sync + 'static {
 pub struct EngineConfig {
     /// Names this process in claims.
     pub worker: String,
+    /// Whether to work on tasks at all; if not, other processes on the same store do, and this one answers requests.
+    pub works: bool,
     /// How much is done at once.
     pub workers: Workers,
     /// How long a claim holds without a heartbeat.
@@ -98,6 +100,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             worker: format!("coprocessor-{}", std::process::id()),
+            works: true,
             workers: Workers::default(),
             lease: Duration::from_secs(30),
             retry: RetryPolicy::default(),

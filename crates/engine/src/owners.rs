@@ -26,7 +26,7 @@ pub struct OwnerLimits {
 impl Default for OwnerLimits {
     /// Plenty for anybody who means well.
     fn default() -> Self {
-        Self { weight: 1, unfinished_tasks: 100_000, programs: 1000, requests_per_second: 1000, burst: 2000 }
+        Self { weight: 1, unfinished_tasks: 10_000, programs: 1000, requests_per_second: 1000, burst: 2000 }
     }
 }
 

@@ -41,6 +41,7 @@ impl Engine {
     /// Not an address of a node, or one that its secret must not be sent to; a shared one without being an administrator.
     pub async fn add_prover(&self, caller: &Caller, node: NodeRegistration) -> Result<bool, EngineError> {
         caller.require(if node.shared { Scope::Admin } else { Scope::Deploy })?;
+        self.inner.check_room()?;
         if !caller.is_admin() {
             let invalid = |reason: String| EngineError::InvalidRequest(format!("the node's address: {reason}"));
             let target: Target = node.address.parse().map_err(|error| invalid(format!("{error}")))?;

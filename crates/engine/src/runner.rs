@@ -71,7 +71,7 @@ impl Engine {
         tokio::spawn(until(Box::pin(Arc::clone(inner).collect_regularly())));
         tokio::spawn(until(Box::pin(Arc::clone(inner).watch_storage())));
         tokio::spawn(until(Box::pin(Arc::clone(inner).end_overdue())));
-        for stage in Stage::ALL {
+        for stage in Stage::ALL.into_iter().filter(|_| inner.config.works) {
             let dispatcher = Dispatcher::new(inner, stage, &wakers, &running);
             tokio::spawn(dispatcher.run());
         }

@@ -106,6 +106,7 @@ impl Engine {
         secret: Option<SecretString>,
     ) -> Result<Webhook, EngineError> {
         caller.require(Scope::Deploy)?;
+        self.inner.check_room()?;
         let target = self.inner.check_target(url)?;
         let events = check_events(events)?;
         let secret = match secret {

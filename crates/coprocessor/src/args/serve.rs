@@ -51,6 +51,9 @@ pub(crate) struct ServeArgs {
 #[derive(ClapArgs, Debug, Clone)]
 #[command(next_help_heading = "Work")]
 pub(crate) struct WorkArgs {
+    /// Answer requests, and leave the work on tasks to other coprocessors of the same store.
+    #[arg(long)]
+    pub(crate) api_only: bool,
     /// Names this process in claims. Default: the machine's name and the process id.
     #[arg(long, value_name = "NAME")]
     pub(crate) worker: Option<String>,

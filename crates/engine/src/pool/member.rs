@@ -239,7 +239,8 @@ fn load(info: &NodeInfo, jobs_then: u32, jobs_now: u32) -> f64 {
     let now = (said + u64::from(jobs_now)).saturating_sub(u64::from(jobs_then)).max(u64::from(jobs_now));
     #[allow(clippy::cast_precision_loss)] // Numbers of jobs are small.
     let jobs = now as f64;
-    jobs / f64::from(info.slots.slots.max(1))
+    // A slot whose process is getting ready does nothing yet: what it is given waits.
+    (jobs + f64::from(info.slots.starting)) / f64::from(info.slots.slots.max(1))
 }
 
 /// A node that was chosen for a job. Counts as one of its jobs until dropped.
