@@ -31,6 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:<44} {:>9.3} ms", "open", started.elapsed().as_secs_f64() * 1e3);
     let program = program(&*store).await?;
     fill(&store, &program, finished).await?;
+    busy(&store, &program).await?;
 
     for stage in Stage::ALL {
         tokio::spawn(work(store.clone(), stage));
@@ -66,22 +67,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     report("snapshot a volume and read a page", snapshots);
     store.close();
+    Ok(())
+}
 
-    // By themselves, so that nothing else uses the processors.
-    let directory = directory.join("busy");
-    let store = Arc::new(EmbeddedStore::open(&directory, EmbeddedConfig::default())?);
-    let program = self::program(&*store).await?;
+/// Many at once: what a task takes of the processors, and how many there are in a second.
+async fn busy(store: &Arc<EmbeddedStore>, program: &Program) -> Result<(), Box<dyn std::error::Error>> {
     let busy = Busy::begin();
-    let admitted = admit_many(&store, &program, BUSY, 64).await?.1;
+    let admitted = admit_many(store, program, BUSY, 64).await?.1;
     busy.report("admission, 64 callers", BUSY);
     report("  each", admitted);
     let busy = Busy::begin();
     for stage in Stage::ALL {
-        let claimed = work_off(&store, stage).await?;
-        assert_eq!(claimed, BUSY, "{stage:?}");
+        let worked_off = work_off(store, stage).await?;
+        assert_eq!(worked_off, BUSY, "{stage:?}");
     }
     busy.report("three claims and steps of a task", BUSY);
-    store.close();
     Ok(())
 }
 
