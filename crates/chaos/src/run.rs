@@ -173,8 +173,13 @@ async fn end(system: &System, book: &Book) {
     }
     for log in system.logs().await {
         let text = fs::read(&log).unwrap_or_default();
-        for line in String::from_utf8_lossy(&text).lines().filter(|line| line.contains("panicked at")) {
+        for line in String::from_utf8_lossy(&text).lines().filter(|line| is_panic(line)) {
             book.violate(Breach::Other, format!("{}: {line}", log.display()));
         }
     }
+}
+
+/// Whether a line of a log is a panic of the process itself; those of guests are parts of other lines.
+fn is_panic(line: &str) -> bool {
+    line.starts_with("thread '") && line.contains("panicked at")
 }
