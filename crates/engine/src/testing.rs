@@ -49,6 +49,8 @@ pub(crate) enum Act {
     Hang,
     /// The connection breaks.
     Lose,
+    /// The connection breaks while the job waits.
+    LoseWaiting,
     /// The proof is another circuit's.
     Forge,
     /// The circuit commits another root, and the proof says so truly.
@@ -154,6 +156,9 @@ impl ProverNode for FakeNode {
             Some(Act::Refuse(error)) => return Err(error),
             Some(Act::Hang) => {
                 return Ok(stream::iter([Ok(JobEvent::Started)]).chain(stream::pending()).boxed());
+            }
+            Some(Act::LoseWaiting) => {
+                return Ok(stream::iter([Ok(JobEvent::Queued { ahead: 1 }), Err(self.unreachable())]).boxed());
             }
             Some(Act::Lose) => Err(self.unreachable()),
             Some(Act::Forge) => Ok(JobEvent::Done(proof(BlobDigest::default(), root))),

@@ -186,6 +186,7 @@ impl Inner {
         let address = node.address();
         let limit = self.config.proof_deadlines.of(task.kind);
         let mut deadline = tokio::time::Instant::now() + limit;
+        let mut begun = false;
         loop {
             let event = match tokio::time::timeout_at(deadline, events.next()).await {
                 Ok(Some(event)) => event,
@@ -203,7 +204,10 @@ impl Inner {
                 Ok(JobEvent::Step { name }) if !quiet => {
                     self.tell(task, "proof_step", json!({"node": address, "step": name})).await?;
                 }
-                Ok(JobEvent::Started) => deadline = tokio::time::Instant::now() + limit,
+                Ok(JobEvent::Started) => {
+                    deadline = tokio::time::Instant::now() + limit;
+                    begun = true;
+                }
                 Ok(JobEvent::Queued { .. } | JobEvent::Step { .. }) => {}
                 Ok(JobEvent::Done(proof)) => return Ok(proof),
                 // It gave back what it had not begun: no attempt was made.
@@ -211,6 +215,11 @@ impl Inner {
                 Err(error) => {
                     if matches!(error, NodeError::Unreachable { .. } | NodeError::Unauthorized { .. }) {
                         node.lost(error.to_string());
+                    }
+                    // One lost connection is that of many tasks, and those that only waited there were not what killed the
+                    // node. If it lives, it still has the job when it is looked for.
+                    if !begun && matches!(error, NodeError::Unreachable { .. }) {
+                        return Err(StepError::Waiting(Reason::new(error.code(), error.to_string())).into());
                     }
                     return Err(StepError::node(&error, address).into());
                 }

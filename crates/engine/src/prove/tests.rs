@@ -65,6 +65,16 @@ async fn the_node_that_has_the_job_is_asked_first_however_it_stands() {
 }
 
 #[tokio::test]
+async fn a_job_that_only_waited_on_a_lost_node_does_not_count() {
+    let a = FakeNode::new("a");
+    let bench = Bench::new(&[&a]).await;
+    a.act(Act::LoseWaiting);
+    let task = bench.to_be_proved().await;
+    assert_eq!(code(prove(&bench, &task).await), "waiting prover_unreachable");
+    assert_eq!(bench.engine.inner.provers.view(None).await[0].failures, 1);
+}
+
+#[tokio::test]
 async fn a_job_that_its_node_no_longer_has_is_given_to_the_least_loaded() {
     let (a, b) = (FakeNode::new("a"), FakeNode::new("b"));
     let bench = Bench::new(&[&a, &b]).await;
