@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the seam; its callers know no SQL and no database. The queue is part of the store, so that a task's state
 //! and its place in the queue change in one transaction. [`embedded`] is the implementation that needs no set-up: one
-//! directory, SQLite in WAL mode with full sync.
+//! directory, SQLite in WAL mode with full sync. [`postgres`] is the one for many coprocessors on many machines.
 
 mod account;
 mod error;

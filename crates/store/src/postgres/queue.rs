@@ -1,0 +1,692 @@
+//! The queue: claims, leases, and the steps that end them. The rules are in [`transition`] and [`crate::task::fairness`].
+
+use super::{
+    Inner,
+    blobs::StagedBlob,
+    connect::{Session, Sessions, Values},
+    fault::Fault,
+    row::{
+        self, bits, bounded, bytes, from_bits, from_deadline, from_json, from_span, from_time, get, json_or_none,
+        latest, small, stage_number, task_id, time, time_or_none,
+    },
+    tasks::{self, require},
+};
+use crate::{
+    Cancelled, Change, Claim, EventKind, Failure, Retried, Stage, StepOutcome, StoreError, Task, TaskState,
+    VolumeWrite,
+    task::{
+        fairness::Turns,
+        transition::{self, Next, Standing},
+    },
+};
+use coprocessor_types::{OwnerId, ProgramId, TaskId};
+use jiff::Timestamp;
+use serde_json::json;
+use std::{collections::BTreeMap, time::Duration};
+use tokio_postgres::Row;
+
+/// Tasks that one statement claims at most.
+const BATCH: usize = 256;
+
+/// How often a claim looks again when others were quicker with what it had found.
+const OVERTAKEN: usize = 20;
+
+/// Those whose time has come join the ready ones. Each does so once, so the index of the ready is all a claim reads.
+const WAKE: &str = "UPDATE tasks SET ready_at = 0 WHERE id = ANY (ARRAY(\
+     SELECT id FROM tasks WHERE stage = $1 AND ready_at > 0 AND ready_at <= micros() \
+     ORDER BY ready_at LIMIT 1000 FOR UPDATE SKIP LOCKED))";
+
+/// Claims, in the order that fairness gives.
+///
+/// `turns` are the owners with something ready, beginning with $2; each is one look into the index. `found` are the first
+/// tasks of each, a few more than are wanted, as others may take some at the same moment: as many rounds of turns as it
+/// takes, where $3 is what is left of the first owner's turn.
+const CLAIM: &str = "
+WITH RECURSIVE onward (owner, place) AS (
+    (SELECT owner, 1::bigint FROM tasks WHERE stage = $1 AND ready_at = 0 AND owner >= $2 ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT tasks.owner FROM tasks WHERE stage = $1 AND ready_at = 0 AND tasks.owner > onward.owner
+            ORDER BY tasks.owner LIMIT 1), place + 1
+    FROM onward WHERE onward.owner IS NOT NULL
+), around (owner, place) AS (
+    (SELECT owner, 1000000000::bigint FROM tasks WHERE stage = $1 AND ready_at = 0 AND owner < $2
+     ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT tasks.owner FROM tasks WHERE stage = $1 AND ready_at = 0 AND tasks.owner > around.owner
+            AND tasks.owner < $2 ORDER BY tasks.owner LIMIT 1), place + 1
+    FROM around WHERE around.owner IS NOT NULL
+), turns AS MATERIALIZED (
+    SELECT listed.owner, listed.place, greatest(coalesce(owners.weight, 1), 1)::bigint AS weight,
+           CASE WHEN listed.owner = $2 THEN $3::bigint ELSE 0 END AS left_over
+    FROM (SELECT * FROM (
+              SELECT * FROM onward WHERE owner IS NOT NULL UNION ALL SELECT * FROM around WHERE owner IS NOT NULL
+          ) AS listed LIMIT $4) AS listed
+    LEFT JOIN owners ON owners.owner = listed.owner
+), found AS MATERIALIZED (
+    SELECT first.id, turns.place, turns.weight, first.nth,
+           CASE WHEN first.nth <= turns.left_over THEN 0
+                WHEN turns.left_over > 0 THEN (first.nth - turns.left_over - 1) / turns.weight + 1
+                ELSE (first.nth - 1) / turns.weight END AS round
+    FROM turns, (SELECT sum(weight)::bigint AS weight FROM turns) AS whole, LATERAL (
+        SELECT id, row_number() OVER (ORDER BY priority DESC, id) AS nth
+        FROM (SELECT id, priority FROM tasks
+              WHERE tasks.stage = $1 AND tasks.owner = turns.owner AND ready_at = 0 ORDER BY priority DESC, id
+              LIMIT turns.left_over + turns.weight * (($4 + whole.weight - 1) / whole.weight)) AS ready
+    ) AS first
+    ORDER BY round, place, nth LIMIT $4
+), locked AS MATERIALIZED (
+    SELECT tasks.id, found.place, found.weight, found.nth, found.round
+    FROM found JOIN tasks ON tasks.id = found.id WHERE tasks.stage = $1 AND tasks.ready_at = 0
+    ORDER BY found.round, found.place, found.nth LIMIT $5 FOR UPDATE OF tasks SKIP LOCKED
+), claimed AS (
+    UPDATE tasks SET state = $6, worker = $7, ready_at = greatest(least(micros() + $8, $9), 1), not_before = NULL,
+        fence = greatest(fence + 1, ((SELECT epoch FROM uncrashed) << 32) + 1), updated_at = micros()
+    FROM locked WHERE tasks.id = locked.id
+    RETURNING tasks.*, locked.place, locked.weight, locked.nth, locked.round
+), told AS (
+    INSERT INTO events (task, owner, at, state, name, detail)
+    SELECT id, owner, updated_at, state, 'claimed', $10 || fence || '}' FROM claimed ORDER BY round, place, nth
+    RETURNING seq, task
+)
+SELECT claimed.*, args, payload, output, result, failure, told.seq, (SELECT count(*) FROM found) AS found
+FROM claimed JOIN task_content ON task_content.task = claimed.id JOIN told ON told.task = claimed.id
+ORDER BY round, place, nth";
+
+/// Whether anything is ready at all: what a claim that got nothing asks.
+const READY: &str = "SELECT 1 FROM tasks WHERE stage = $1 AND ready_at = 0 LIMIT 1";
+
+/// What the rules and the writes need of a task, without its content.
+struct Found {
+    program: ProgramId,
+    owner: OwnerId,
+    failure: Option<Failure>,
+    standing: Standing,
+}
+
+const FOUND: &str = "SELECT tasks.id, program, owner, state, fence, attempts, deadline, worker IS NOT NULL AS claimed, \
+     (SELECT failure FROM task_content WHERE task = tasks.id) AS failure FROM tasks";
+
+/// Writes where a task goes, with its event.
+const ADVANCE: &str = "
+WITH moved AS (
+    UPDATE tasks SET state = $2, stage = $3, worker = NULL, fence = $4, attempts = $5, not_before = $6,
+        ready_at = CASE WHEN $3::smallint IS NULL THEN NULL WHEN $6::bigint > micros() THEN greatest($6, 1) ELSE 0 END,
+        updated_at = micros()
+    WHERE id = $1 RETURNING id, owner, ready_at
+), content AS (
+    UPDATE task_content SET failure = $7 FROM moved WHERE task = moved.id
+), told AS (
+    INSERT INTO events (task, owner, at, state, name, detail)
+    SELECT id, owner, micros(), $2, $8, $9 FROM moved RETURNING seq
+)
+SELECT moved.ready_at, told.seq FROM moved, told";
+
+/// Where a task goes, and what is said of it.
+struct Move<'a> {
+    next: Next,
+    failure: Option<&'a Failure>,
+    event: &'a EventKind,
+}
+
+impl Inner {
+    pub(super) async fn claim(
+        &self,
+        stage: Stage,
+        worker: &str,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<Claim>, Fault> {
+        let mut turns = self.turns(stage).lock().await;
+        let session = self.quick.take().await?;
+        let mut claims = Vec::new();
+        let mut overtaken = 0;
+        while claims.len() < limit {
+            let wanted = (limit - claims.len()).min(BATCH);
+            let got = claim_once(&session, &mut turns, (stage, worker, lease), wanted).await?;
+            let changes = got.iter().map(|(claim, seq)| Change::Event {
+                task: claim.task.id,
+                owner: claim.task.owner.clone(),
+                seq: *seq,
+                state: claim.task.state,
+            });
+            self.tell(changes.collect::<Vec<_>>());
+            let full = got.len() == wanted;
+            overtaken = if got.is_empty() { overtaken + 1 } else { 0 };
+            claims.extend(got.into_iter().map(|(claim, _)| claim));
+            if !full {
+                let ready = session.query_opt(READY, &[&stage_number(stage)]).await?.is_some();
+                if !ready {
+                    // Whoever had the last turn has nothing more.
+                    turns.served(1, 0);
+                }
+                if !ready || overtaken == OVERTAKEN {
+                    break;
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    pub(super) async fn next_ready(&self, stage: Stage) -> Result<Option<Timestamp>, Fault> {
+        let sql = "SELECT min(ready_at) AS at FROM tasks WHERE stage = $1 AND ready_at > 0";
+        time_or_none(&self.quick.take().await?.query_one(sql, &[&stage_number(stage)]).await?, "at")
+    }
+
+    pub(super) async fn heartbeat(
+        &self,
+        claims: &[(TaskId, u64)],
+        lease: Duration,
+    ) -> Result<Vec<(TaskId, u64)>, Fault> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tasks: Vec<_> = claims.iter().map(|(task, _)| task.0.as_bytes().as_slice()).collect();
+        let fences: Vec<_> = claims.iter().map(|(_, fence)| from_bits(*fence)).collect();
+        let rows = self
+            .heartbeats
+            .take()
+            .await?
+            .query(
+                "UPDATE tasks SET ready_at = greatest(least(micros() + $3, $4), 1) \
+                 FROM unnest($1::bytea[], $2::bigint[]) AS held (task, fence) \
+                 WHERE tasks.id = held.task AND tasks.fence = held.fence AND worker IS NOT NULL \
+                 RETURNING tasks.id, tasks.fence",
+                &[&tasks, &fences, &from_span(lease), &latest()],
+            )
+            .await?;
+        let kept = rows.iter().map(|row| Ok((task_id(row, "id")?, bits(row, "fence")?)));
+        let kept = kept.collect::<Result<Vec<_>, Fault>>()?;
+        Ok(claims.iter().filter(|claim| !kept.contains(claim)).copied().collect())
+    }
+
+    pub(super) async fn assign(&self, task: TaskId, fence: u64, node: &str, event: &EventKind) -> Result<(), Fault> {
+        let session = self.durable.take().await?;
+        let sql = "
+WITH held AS (
+    UPDATE tasks SET node = $5, updated_at = micros() WHERE id = $1 AND fence = $2 AND worker IS NOT NULL
+    RETURNING id, owner, state
+), told AS (
+    INSERT INTO events (task, owner, at, state, name, detail)
+    SELECT id, owner, micros(), state, $3, $4 FROM held RETURNING seq
+)
+SELECT owner, state, seq FROM held, told";
+        let detail = from_json(&event.detail)?;
+        let values: Values<'_> = &[&task.0.as_bytes().as_slice(), &from_bits(fence), &event.name, &detail, &node];
+        self.append(&session, task, fence, sql, values).await
+    }
+
+    pub(super) async fn progress(&self, task: TaskId, fence: u64, event: &EventKind) -> Result<(), Fault> {
+        let session = self.quick.take().await?;
+        // Locked, so that no event of a claim comes after the claim has ended.
+        let sql = "
+WITH held AS MATERIALIZED (
+    SELECT id, owner, state FROM tasks WHERE id = $1 AND fence = $2 AND worker IS NOT NULL FOR NO KEY UPDATE
+), told AS (
+    INSERT INTO events (task, owner, at, state, name, detail)
+    SELECT id, owner, micros(), state, $3, $4 FROM held RETURNING seq
+)
+SELECT owner, state, seq FROM held, told";
+        let detail = from_json(&event.detail)?;
+        let values: Values<'_> = &[&task.0.as_bytes().as_slice(), &from_bits(fence), &event.name, &detail];
+        self.append(&session, task, fence, sql, values).await
+    }
+
+    /// Appends an event to a claimed task with a statement that returns nothing when it is not claimed under that fence.
+    async fn append(
+        &self,
+        session: &Session,
+        task: TaskId,
+        fence: u64,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<(), Fault> {
+        let Some(row) = session.query_opt(sql, values).await? else {
+            transition::check_claim(&find(session, task, "").await?.standing, fence)?;
+            return Err(changing(task));
+        };
+        self.tell([Change::Event {
+            task,
+            owner: row::owner(&row)?,
+            seq: bits(&row, "seq")?,
+            state: row::state(&row, "state")?,
+        }]);
+        Ok(())
+    }
+
+    pub(super) async fn finish_step(&self, task: TaskId, fence: u64, outcome: &StepOutcome) -> Result<Task, Fault> {
+        let (content, expected) = match outcome {
+            StepOutcome::Executed { witness, .. } => (Some(witness), TaskState::Executing),
+            StepOutcome::Proved { proof, .. } => (Some(proof), TaskState::Proving),
+            StepOutcome::Delivered { .. } => (None, TaskState::Delivering),
+            StepOutcome::Postponed { .. } | StepOutcome::Failed { .. } => {
+                return self.leave(task, fence, outcome).await;
+            }
+        };
+        // What the rules say of the one state this outcome can follow. The statement asks whether that is how it is.
+        let standing = Standing { task, state: expected, fence, attempts: 0, claimed: true };
+        let next = transition::finish(&standing, fence, outcome)?;
+        loop {
+            let blob = match content {
+                Some(content) => {
+                    if self.blobs.is_large(content.len()) {
+                        // One of a stale step is not even written.
+                        let session = self.quick.take().await?;
+                        transition::finish(&find(&session, task, "").await?.standing, fence, outcome)?;
+                    }
+                    Some(self.stage_blob(content.clone()).await?)
+                }
+                None => None,
+            };
+            let session = self.quick.take().await?;
+            match finish_once(&session, (task, fence, expected), next, outcome, blob.as_ref()).await {
+                Ok(Some((finished, seq))) => {
+                    drop(session);
+                    if let Some(blob) = blob {
+                        self.settle_blob(blob, finished.stored).await;
+                    }
+                    self.tell_moved(&finished.task, seq, true);
+                    return Ok(finished.task);
+                }
+                // Nothing was as it had to be: the rules say what to tell.
+                Ok(None) => {
+                    let found = find(&session, task, "").await?;
+                    transition::finish(&found.standing, fence, outcome)?;
+                    if let Some(blob) = blob {
+                        self.settle_blob(blob, false).await;
+                    }
+                    return Err(conflict(&session, found.program, outcome).await?.unwrap_or_else(|| changing(task)));
+                }
+                // A blob that was there a moment ago has been collected meanwhile: it is put again.
+                Err(fault) if fault.breaks("tasks_witness_fkey") || fault.breaks("tasks_proof_fkey") => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Ends a step without going on.
+    async fn leave(&self, task: TaskId, fence: u64, outcome: &StepOutcome) -> Result<Task, Fault> {
+        let decide = |found: &Found| {
+            let next = transition::finish(&found.standing, fence, outcome)?;
+            Ok(Some(match outcome {
+                StepOutcome::Failed { failure, event } => (next, Some(failure.clone()), event.clone()),
+                StepOutcome::Postponed { event, .. }
+                | StepOutcome::Executed { event, .. }
+                | StepOutcome::Proved { event, .. }
+                | StepOutcome::Delivered { event, .. } => (next, None, event.clone()),
+            }))
+        };
+        let (task, _) = self.move_on(&self.quick, task, decide, None).await?;
+        Ok(task)
+    }
+
+    pub(super) async fn cancel(&self, task: TaskId) -> Result<Cancelled, Fault> {
+        let decide = |found: &Found| {
+            let event = EventKind { name: "cancelled".to_owned(), detail: json!({}) };
+            Ok(transition::cancel(&found.standing).map(|next| (next, None, event)))
+        };
+        match self.move_on(&self.durable, task, decide, None).await {
+            Ok((task, true)) => Ok(Cancelled::Cancelled(task)),
+            Ok((task, false)) => Ok(Cancelled::Finished(task)),
+            Err(Fault::Store(StoreError::UnknownTask(_))) => Ok(Cancelled::Unknown),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    pub(super) async fn retry(&self, task: TaskId, deadline: Option<Timestamp>) -> Result<Retried, Fault> {
+        let decide = |found: &Found| {
+            let retried = transition::retry(&found.standing, found.failure.as_ref());
+            Ok(retried.map(|(stage, next)| {
+                let detail = json!({ "stage": stage.as_str() });
+                (next, None, EventKind { name: "retried".to_owned(), detail })
+            }))
+        };
+        match self.move_on(&self.durable, task, decide, Some(deadline)).await {
+            Ok((task, true)) => Ok(Retried::Retried(task)),
+            Ok((task, false)) => Ok(Retried::Refused(task)),
+            Err(Fault::Store(StoreError::UnknownTask(_))) => Ok(Retried::Unknown),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    pub(super) async fn expire(&self, now: Timestamp, limit: usize) -> Result<Vec<TaskId>, Fault> {
+        let session = self.durable.take().await?;
+        let sql = format!(
+            "{FOUND} WHERE stage IS NOT NULL AND deadline <= $1 ORDER BY deadline, id LIMIT $2 \
+             FOR NO KEY UPDATE OF tasks SKIP LOCKED"
+        );
+        let rows = session.begin_with("", &sql, &[&from_time(now), &bounded(limit as u64)]).await?;
+        let (mut expired, mut changes) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let found = read_found(row)?;
+            let Some((failure, next)) = transition::expire(&found.standing, time(row, "deadline")?) else { continue };
+            let detail = json!({ "stage": failure.stage.as_str(), "code": failure.code, "message": failure.message });
+            let event = EventKind { name: "failed".to_owned(), detail };
+            let (seq, _) =
+                advance(&session, found.standing.task, &Move { next, failure: Some(&failure), event: &event }).await?;
+            let task = found.standing.task;
+            changes.push(Change::Event { task, owner: found.owner, seq, state: next.state });
+            expired.push(task);
+        }
+        session.commit().await?;
+        self.tell(changes);
+        Ok(expired)
+    }
+
+    pub(super) async fn next_deadline(&self) -> Result<Option<Timestamp>, Fault> {
+        let sql = "SELECT min(deadline) AS at FROM tasks WHERE stage IS NOT NULL AND deadline IS NOT NULL";
+        time_or_none(&self.quick.take().await?.query_one(sql, &[]).await?, "at")
+    }
+
+    /// Looks at a task, decides, and writes it, in one transaction. False: nothing was to be written.
+    async fn move_on(
+        &self,
+        sessions: &Sessions,
+        task: TaskId,
+        decide: impl FnOnce(&Found) -> Result<Option<(Next, Option<Failure>, EventKind)>, StoreError>,
+        deadline: Option<Option<Timestamp>>,
+    ) -> Result<(Task, bool), Fault> {
+        let session = sessions.take().await?;
+        let sql = format!("{FOUND} WHERE id = $1 FOR NO KEY UPDATE OF tasks");
+        let rows = session.begin_with("", &sql, &[&task.0.as_bytes().as_slice()]).await?;
+        let decided = match rows.first() {
+            Some(row) => decide(&read_found(row)?),
+            None => Err(StoreError::UnknownTask(task)),
+        };
+        match decided {
+            Ok(Some((next, failure, event))) => {
+                let (seq, ready) =
+                    advance(&session, task, &Move { next, failure: failure.as_ref(), event: &event }).await?;
+                if let Some(deadline) = deadline {
+                    let sql = "UPDATE tasks SET deadline = $2 WHERE id = $1";
+                    session.execute(sql, &[&task.0.as_bytes().as_slice(), &deadline.map(from_deadline)]).await?;
+                }
+                let moved = require(&session, task).await?;
+                session.commit().await?;
+                self.tell_moved(&moved, seq, ready);
+                Ok((moved, true))
+            }
+            Ok(None) => {
+                let unmoved = require(&session, task).await?;
+                session.rollback().await?;
+                Ok((unmoved, false))
+            }
+            Err(error) => {
+                session.rollback().await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn tell_moved(&self, task: &Task, seq: u64, ready: bool) {
+        self.tell([Change::Event { task: task.id, owner: task.owner.clone(), seq, state: task.state }]);
+        self.tell(task.state.stage().filter(|_| ready).map(Change::Work));
+    }
+}
+
+/// One statement's claims, each with its event's number, in order.
+async fn claim_once(
+    session: &Session,
+    turns: &mut Turns,
+    (stage, worker, lease): (Stage, &str, Duration),
+    wanted: usize,
+) -> Result<Vec<(Claim, u64)>, Fault> {
+    // Names have no character below a space: whoever is first after a name is first from this on.
+    let (first, left) = match (turns.current(), turns.last()) {
+        (Some((owner, left)), _) => (owner.to_string(), left),
+        (None, Some(last)) => (format!("{last} "), 0),
+        (None, None) => (String::new(), 0),
+    };
+    let detail = format!("{{\"worker\":{},\"stage\":\"{}\",\"fence\":", from_json(&worker)?, stage.as_str());
+    let values: Values<'_> = &[
+        &stage_number(stage),
+        &first,
+        &bounded(left as u64),
+        &bounded((2 * wanted).max(16) as u64),
+        &bounded(wanted as u64),
+        &transition::claimed_state(stage).as_str(),
+        &worker,
+        &from_span(lease),
+        &latest(),
+        &detail,
+    ];
+    let (_, rows) = session.query_both((WAKE, &[&stage_number(stage)]), (CLAIM, values)).await?;
+    let mut claims = Vec::with_capacity(rows.len());
+    let mut turn = None;
+    for row in &rows {
+        let task = tasks::read(row)?;
+        let (round, weight): (i64, i64) = (get(row, "round")?, get(row, "weight")?);
+        // A turn that was begun before goes on, as its owner's round zero.
+        let goes_on = turn.is_none() && left > 0 && round == 0 && task.owner.as_str() == first;
+        if turn.as_ref() != Some(&(round, task.owner.clone())) {
+            if !goes_on {
+                turns.begin(task.owner.clone(), u32::try_from(weight).unwrap_or(u32::MAX));
+            }
+            turn = Some((round, task.owner.clone()));
+        }
+        turns.served(1, 1);
+        // The lease's end is what the task waits for.
+        let expires_at = time(row, "ready_at")?;
+        claims.push((Claim { task, stage, expires_at }, bits(row, "seq")?));
+    }
+    Ok(claims)
+}
+
+/// A step that has ended.
+struct Finished {
+    task: Task,
+    /// Whether the outcome's blob is in the row that was written with it.
+    stored: bool,
+}
+
+/// Ends a step that goes on, in one statement; `None`, and nothing written, when the task is not held under that fence in
+/// that state, or its volume has another version.
+async fn finish_once(
+    session: &Session,
+    (task, fence, expected): (TaskId, u64, TaskState),
+    next: Next,
+    outcome: &StepOutcome,
+    blob: Option<&StagedBlob>,
+) -> Result<Option<(Finished, u64)>, Fault> {
+    let (event, volume) = match outcome {
+        StepOutcome::Executed { event, volume, .. } | StepOutcome::Delivered { event, volume, .. } => {
+            (event, Some(volume).filter(|volume| !volume.is_empty()))
+        }
+        StepOutcome::Proved { event, .. }
+        | StepOutcome::Postponed { event, .. }
+        | StepOutcome::Failed { event, .. } => (event, None),
+    };
+    let detail = from_json(&event.detail)?;
+    let (stage, fence, attempts) = (next.state.stage().map(stage_number), from_bits(fence), i64::from(next.attempts));
+    let (id, expected, state) = (task.0.as_bytes().as_slice(), expected.as_str(), next.state.as_str());
+    let mut values: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
+        vec![&id, &fence, &expected, &state, &stage, &attempts, &event.name, &detail];
+
+    let blob_values = blob.map(StagedBlob::values);
+    let digest = blob.map(|blob| blob.digest.as_bytes().as_slice());
+    let result = match outcome {
+        StepOutcome::Delivered { result, .. } => Some(from_json(result)?),
+        _ => None,
+    };
+    let output = match outcome {
+        StepOutcome::Proved { output, .. } => Some(output.as_ref()),
+        _ => None,
+    };
+    if let (Some(digest), Some(blob)) = (&digest, &blob_values) {
+        values.extend([digest as &(dyn tokio_postgres::types::ToSql + Sync), &blob.size, &blob.content, &blob.object]);
+    }
+    // Not both, so both have the same place.
+    if let Some(result) = &result {
+        values.push(result);
+    }
+    if let Some(output) = &output {
+        values.push(output);
+    }
+    let pages = volume.map(Pages::of);
+    let places = values.len();
+    if let Some(pages) = &pages {
+        values.extend(pages.values());
+    }
+    let sql = finish_sql(outcome, pages.is_some().then_some(places));
+    let Some(row) = session.query_opt(&sql, &values).await? else { return Ok(None) };
+    let mut task = tasks::read(&row)?;
+    // The statement shows the content as it was before it.
+    match outcome {
+        StepOutcome::Proved { output, .. } => task.output = Some(output.clone()),
+        StepOutcome::Delivered { result, .. } => task.result = Some(result.clone()),
+        StepOutcome::Executed { .. } | StepOutcome::Postponed { .. } | StepOutcome::Failed { .. } => {}
+    }
+    Ok(Some((Finished { task, stored: get(&row, "stored")? }, bits(&row, "seq")?)))
+}
+
+/// A step's statement. Where it writes to the volume, `volume` is the number of parameters before those of the write.
+fn finish_sql(outcome: &StepOutcome, volume: Option<usize>) -> String {
+    let held = "tasks.id = $1 AND tasks.fence = $2 AND tasks.worker IS NOT NULL AND tasks.state = $3";
+    let (column, blob) = match outcome {
+        StepOutcome::Executed { .. } => (", witness = $9", true),
+        StepOutcome::Proved { .. } => (", proof = $9", true),
+        StepOutcome::Delivered { .. } | StepOutcome::Postponed { .. } | StepOutcome::Failed { .. } => ("", false),
+    };
+    let moved = format!(
+        "UPDATE tasks SET state = $4, stage = $5, ready_at = CASE WHEN $5::smallint IS NULL THEN NULL ELSE 0 END, \
+         worker = NULL, attempts = $6, not_before = NULL, updated_at = micros(){column}"
+    );
+    let mut sql = match volume {
+        None => format!("WITH moved AS ({moved} WHERE {held} RETURNING tasks.*)"),
+        Some(before) => {
+            let [based_on, raw, written, contents, cleared] = [1, 2, 3, 4, 5].map(|place| before + place);
+            // The task first, then the volume: whatever is not as it must be, nothing is written.
+            format!(
+                "WITH held AS MATERIALIZED (SELECT id, program FROM tasks WHERE {held} FOR NO KEY UPDATE), \
+                 volume AS (UPDATE volumes SET version = version + 1, raw = coalesce(${raw}, raw) FROM held \
+                     WHERE volumes.program = held.program AND version = ${based_on} RETURNING number), \
+                 put AS (INSERT INTO pages (volume, index, content) SELECT number, page.index, page.content \
+                     FROM volume, unnest(${written}::bigint[], ${contents}::bytea[]) AS page (index, content) \
+                     ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content), \
+                 cleared AS (DELETE FROM pages USING volume \
+                     WHERE pages.volume = volume.number AND pages.index = ANY (${cleared}::bigint[])), \
+                 moved AS ({moved} FROM volume WHERE {held} RETURNING tasks.*)"
+            )
+        }
+    };
+    if blob {
+        sql += ", stored AS (INSERT INTO blobs (digest, size, content, object, put_at, suspect) \
+                SELECT $9, $10, $11, $12, micros(), false FROM moved \
+                WHERE $11::bytea IS NOT NULL OR $12::text IS NOT NULL ON CONFLICT (digest) DO NOTHING RETURNING digest)";
+    }
+    sql += match outcome {
+        StepOutcome::Proved { .. } => {
+            ", content AS (UPDATE task_content SET output = $13 FROM moved WHERE task_content.task = moved.id)"
+        }
+        StepOutcome::Delivered { .. } => {
+            ", content AS (UPDATE task_content SET result = $9 FROM moved WHERE task_content.task = moved.id)"
+        }
+        StepOutcome::Executed { .. } | StepOutcome::Postponed { .. } | StepOutcome::Failed { .. } => "",
+    };
+    let stored = if blob { "EXISTS (SELECT FROM stored)" } else { "false" };
+    sql += &format!(
+        ", told AS (INSERT INTO events (task, owner, at, state, name, detail) \
+             SELECT id, owner, updated_at, state, $7, $8 FROM moved RETURNING seq) \
+         SELECT moved.*, args, payload, output, result, failure, told.seq, {stored} AS stored \
+         FROM moved JOIN task_content ON task_content.task = moved.id, told"
+    );
+    sql
+}
+
+/// A volume's write as a statement takes it.
+pub(super) struct Pages<'a> {
+    based_on: i64,
+    raw: Option<&'a [u8]>,
+    written: Vec<i64>,
+    contents: Vec<&'a [u8]>,
+    cleared: Vec<i64>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn of(write: &'a VolumeWrite) -> Self {
+        // One statement can write a page once: of several writes of one, the last counts.
+        let last: BTreeMap<_, _> = write.pages.iter().map(|(index, content)| (i64::from(*index), content)).collect();
+        let mut pages = Self {
+            based_on: from_bits(write.based_on),
+            raw: write.raw.as_deref(),
+            written: Vec::new(),
+            contents: Vec::new(),
+            cleared: Vec::new(),
+        };
+        for (index, content) in last {
+            match content {
+                Some(content) => {
+                    pages.written.push(index);
+                    pages.contents.push(content);
+                }
+                None => pages.cleared.push(index),
+            }
+        }
+        pages
+    }
+
+    pub(super) fn values(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 5] {
+        [&self.based_on, &self.raw, &self.written, &self.contents, &self.cleared]
+    }
+}
+
+/// The conflict that kept a step from being written, if the volume is what was not as it had to be.
+async fn conflict(session: &Session, program: ProgramId, outcome: &StepOutcome) -> Result<Option<Fault>, Fault> {
+    let (StepOutcome::Executed { volume, .. } | StepOutcome::Delivered { volume, .. }) = outcome else {
+        return Ok(None);
+    };
+    if volume.is_empty() {
+        return Ok(None);
+    }
+    let sql = "SELECT version FROM volumes WHERE program = $1";
+    let row = session.query_opt(sql, &[&program.as_bytes().as_slice()]).await?;
+    let got = bits(&row.ok_or(StoreError::UnknownProgram(program))?, "version")?;
+    let conflict = StoreError::VolumeConflict { program, expected: volume.based_on, got };
+    Ok((got != volume.based_on).then(|| conflict.into()))
+}
+
+/// A task that was not as a statement needed it, and is a moment later.
+fn changing(task: TaskId) -> Fault {
+    StoreError::Unavailable(format!("task {task} changed while it was written; ask again").into()).into()
+}
+
+async fn find(session: &Session, task: TaskId, lock: &str) -> Result<Found, Fault> {
+    let sql = format!("{FOUND} WHERE id = $1 {lock}");
+    let row = session.query_opt(&sql, &[&task.0.as_bytes().as_slice()]).await?;
+    read_found(&row.ok_or(StoreError::UnknownTask(task))?)
+}
+
+fn read_found(row: &Row) -> Result<Found, Fault> {
+    Ok(Found {
+        program: ProgramId(bytes(row, "program")?),
+        owner: row::owner(row)?,
+        failure: json_or_none("a task's failure", row, "failure")?,
+        standing: Standing {
+            task: task_id(row, "id")?,
+            state: row::state(row, "state")?,
+            fence: bits(row, "fence")?,
+            attempts: small(row, "attempts")?,
+            claimed: get(row, "claimed")?,
+        },
+    })
+}
+
+/// Returns the event's number, and whether the task may be claimed at once.
+async fn advance(session: &Session, task: TaskId, to: &Move<'_>) -> Result<(u64, bool), Fault> {
+    let row = session
+        .query_one(
+            ADVANCE,
+            &[
+                &task.0.as_bytes().as_slice(),
+                &to.next.state.as_str(),
+                &to.next.state.stage().map(stage_number),
+                &from_bits(to.next.fence),
+                &i64::from(to.next.attempts),
+                &to.next.not_before.map(from_deadline),
+                &to.failure.map(from_json).transpose()?,
+                &to.event.name,
+                &from_json(&to.event.detail)?,
+            ],
+        )
+        .await?;
+    Ok((bits(&row, "seq")?, get::<Option<i64>>(&row, "ready_at")? == Some(0)))
+}

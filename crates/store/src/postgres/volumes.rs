@@ -1,0 +1,139 @@
+//! Volumes: their pages, their versions, and raw storage.
+//!
+//! A view is a transaction that stays open on a connection of its own, as long as a controller runs: what it reads is one
+//! moment's, whatever is written meanwhile. Keeping old versions of pages instead would cost every write a row and somebody
+//! to collect them, and reading on the condition that nothing has changed would make long controllers start over for ever.
+
+use super::{
+    Inner,
+    connect::Session,
+    fault::Fault,
+    queue::Pages,
+    row::{bits, get},
+};
+use crate::{StoreError, VolumeSnapshot, VolumeWrite};
+use coprocessor_types::ProgramId;
+use std::{collections::HashMap, future::Future};
+use tokio::{runtime::Handle, time::timeout};
+
+/// Pages from the volume's start that come with its view: where a FAT volume has its boot sector, tables and root directory.
+const FIRST_PAGES: i64 = 8;
+
+/// A view of a volume.
+pub(super) struct Snapshot {
+    runtime: Handle,
+    session: Session,
+    number: i64,
+    size: u64,
+    version: u64,
+    /// The pages with the first numbers; those that are not there are all zeros.
+    first: HashMap<u32, Vec<u8>>,
+}
+
+impl Inner {
+    /// Blocks, on any thread but those of a runtime that somebody needs.
+    pub(super) fn volume_snapshot(&self, program: ProgramId) -> Result<Snapshot, Fault> {
+        blocking(&self.runtime, async {
+            let session = self.snapshots.take().await?;
+            let sql = "SELECT volumes.number, volumes.size, volumes.version, pages.index, pages.content FROM volumes \
+                 LEFT JOIN pages ON pages.volume = volumes.number AND pages.index < $2 WHERE volumes.program = $1";
+            let mode = "ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+            let rows = session.begin_with(mode, sql, &[&program.as_bytes().as_slice(), &FIRST_PAGES]).await?;
+            let Some(volume) = rows.first() else {
+                session.rollback().await?;
+                return Err(StoreError::UnknownProgram(program).into());
+            };
+            let (number, size, version) = (get(volume, "number")?, bits(volume, "size")?, bits(volume, "version")?);
+            let mut first = HashMap::new();
+            for row in &rows {
+                if let Some(index) = get::<Option<i64>>(row, "index")? {
+                    first.insert(index as u32, get(row, "content")?);
+                }
+            }
+            Ok(Snapshot { runtime: self.runtime.clone(), session, number, size, version, first })
+        })
+    }
+
+    pub(super) async fn write_volume(&self, program: ProgramId, write: &VolumeWrite) -> Result<u64, Fault> {
+        let session = self.durable.take().await?;
+        let key = program.as_bytes().as_slice();
+        let mut version = "SELECT version FROM volumes WHERE program = $1";
+        if !write.is_empty() {
+            let pages = Pages::of(write);
+            let [based_on, raw, written, contents, cleared] = pages.values();
+            let sql = "
+WITH volume AS (
+    UPDATE volumes SET version = version + 1, raw = coalesce($3, raw) WHERE program = $1 AND version = $2
+    RETURNING number, version
+), put AS (
+    INSERT INTO pages (volume, index, content)
+    SELECT number, page.index, page.content FROM volume, unnest($4::bigint[], $5::bytea[]) AS page (index, content)
+    ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content
+), cleared AS (
+    DELETE FROM pages USING volume WHERE pages.volume = volume.number AND pages.index = ANY ($6::bigint[])
+)
+SELECT version FROM volume";
+            if let Some(row) = session.query_opt(sql, &[&key, based_on, raw, written, contents, cleared]).await? {
+                return bits(&row, "version");
+            }
+            // Not another moment's than the one it conflicted with.
+            version = "SELECT version FROM volumes WHERE program = $1 FOR SHARE";
+        }
+        let row = session.query_opt(version, &[&key]).await?.ok_or(StoreError::UnknownProgram(program))?;
+        let got = bits(&row, "version")?;
+        if write.is_empty() {
+            Ok(got)
+        } else {
+            Err(StoreError::VolumeConflict { program, expected: write.based_on, got }.into())
+        }
+    }
+}
+
+impl VolumeSnapshot for Snapshot {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        if i64::from(index) < FIRST_PAGES {
+            return Ok(self.first.get(&index).cloned());
+        }
+        let read = blocking(&self.runtime, async {
+            let sql = "SELECT content FROM pages WHERE volume = $1 AND index = $2";
+            let row = self.session.query_opt(sql, &[&self.number, &i64::from(index)]).await?;
+            row.map(|row| get(&row, "content")).transpose()
+        });
+        Ok(read?)
+    }
+
+    fn raw(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = blocking(&self.runtime, async {
+            let sql = "SELECT raw FROM volumes WHERE number = $1";
+            get(&self.session.query_one(sql, &[&self.number]).await?, "raw")
+        });
+        Ok(read?)
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // One that can't be ended closes its connection.
+        let _ = blocking(&self.runtime, self.session.rollback());
+    }
+}
+
+/// Waits on this thread for what happens in the store's runtime. Unlike the runtime's own way, it may be called from threads
+/// of another runtime too.
+fn blocking<T>(runtime: &Handle, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let _context = runtime.enter();
+    // Made inside: a timer belongs to the runtime it is made in.
+    let timed = async { timeout(super::PATIENCE, work).await };
+    match futures::executor::block_on(timed) {
+        Ok(done) => done,
+        Err(error) => Err(StoreError::Unavailable(Box::new(error)).into()),
+    }
+}
