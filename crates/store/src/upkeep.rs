@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct Retention {
     /// Witnesses of delivered and cancelled tasks, since the task finished. Failed tasks keep theirs, to be retried.
     pub witnesses: Option<Duration>,
-    /// Proofs, since the task finished.
+    /// Proofs of delivered and cancelled tasks, since the task finished. Failed tasks keep theirs too.
     pub proofs: Option<Duration>,
     /// Finished tasks with their events, witness, proof, logs and idempotency keys, since they finished.
     pub tasks: Option<Duration>,

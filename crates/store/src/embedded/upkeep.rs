@@ -106,8 +106,8 @@ const WITNESSES: Forgetting = Forgetting {
 };
 
 const PROOFS: Forgetting = Forgetting {
-    find: "SELECT id, proof FROM tasks WHERE stage IS NULL AND proof IS NOT NULL AND updated_at <= ?1 \
-           ORDER BY updated_at LIMIT ?2",
+    find: "SELECT id, proof FROM tasks WHERE stage IS NULL AND proof IS NOT NULL AND state <> 'failed' \
+           AND updated_at <= ?1 ORDER BY updated_at LIMIT ?2",
     forget: "UPDATE tasks SET proof = NULL WHERE id = ?1",
 };
 

@@ -187,6 +187,9 @@ pub(crate) async fn proofs_age_out_and_leave_their_tasks<B: Backing>() {
     let backing = B::new().await;
     let store = backing.store();
     let program = program(&*store, 1).await;
+    // It failed with its proof in hand, which a retry will need.
+    let refused = held(&*store, &program, Stage::Deliver).await;
+    store.finish_step(refused.id, refused.fence, failed(Stage::Deliver, true)).await.unwrap();
     let all = finished(&*store, &program).await;
     let before = (found(&*store, all.delivered).await, event_names(&*store, all.delivered).await);
     let collected = collect(&*store, &PROOFS, hours(25), 100).await;
@@ -198,6 +201,10 @@ pub(crate) async fn proofs_age_out_and_leave_their_tasks<B: Backing>() {
     }
     let after = (found(&*store, all.delivered).await, event_names(&*store, all.delivered).await);
     assert_eq!(after, (Task { proof: None, ..before.0 }, before.1));
+    assert!(matches!(store.retry(refused.id, None).await.unwrap(), Retried::Retried(_)));
+    let again = claim(&*store, Stage::Deliver).await;
+    assert_eq!(again.task.id, refused.id);
+    assert_eq!(store.blob(again.task.proof.unwrap()).await.unwrap(), proof_of(refused.id));
 }
 
 pub(crate) async fn tasks_age_out_with_all_that_was_theirs<B: Backing>() {

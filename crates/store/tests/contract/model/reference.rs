@@ -244,7 +244,7 @@ impl Model {
             }
             let aged = match what {
                 Aged::Witnesses => task.state != TaskState::Failed && task.witness.take().is_some(),
-                Aged::Proofs => task.proof.take().is_some(),
+                Aged::Proofs => task.state != TaskState::Failed && task.proof.take().is_some(),
                 Aged::Tasks => true,
                 Aged::Blobs => false,
             };
