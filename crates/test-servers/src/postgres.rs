@@ -247,7 +247,11 @@ impl Postgres {
         writeln!(watched, "{server}").map_err(ServerError::io("the cluster's watcher"))
     }
 
-    fn call(&self, program: &str, arguments: &[&str]) -> Result<String, ServerError> {
+    /// Runs one of PostgreSQL's own programs to its end, such as `pgbench`; what it prints.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn call(&self, program: &str, arguments: &[&str]) -> Result<String, ServerError> {
         let output =
             self.command(program).args(arguments).output().map_err(ServerError::io(format!("starting {program}")))?;
         if output.status.success() {

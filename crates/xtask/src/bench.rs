@@ -2,6 +2,7 @@
 
 mod figures;
 mod proofs;
+mod queue;
 mod service;
 
 use crate::{
@@ -37,13 +38,18 @@ enum Part {
     Start,
     /// Calls of a controller.
     Calls,
+    /// The queue on both stores: admissions, whole lives, wake-ups, beside the disk's and the database's own limits.
+    Queue,
+    /// The queue against a store of up to a million finished tasks; takes many minutes, so only when asked for.
+    Curve,
     /// Core proofs through the service and by the SDK directly.
     Proofs,
 }
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        (self.only.is_empty() || self.only.contains(&part)) && !(part == Part::Proofs && self.no_sp1)
+        let asked = if self.only.is_empty() { part != Part::Curve } else { self.only.contains(&part) };
+        asked && !(part == Part::Proofs && self.no_sp1)
     }
 }
 
@@ -60,6 +66,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if options.wants(Part::Tasks) || options.wants(Part::Start) || options.wants(Part::Calls) {
         measure_service(&cargo, options, &hello, &mut report)?;
+    }
+    let sp1 = if options.no_sp1 { Sp1::Without } else { Sp1::With };
+    if options.wants(Part::Queue) {
+        report.add(queue::measure(&cargo, &cargo.build_service(sp1)?, &hello)?);
+    }
+    if options.wants(Part::Curve) {
+        let built = cargo.build(sp1, &["--example", "fill"])?;
+        let fill = built.first().context("cargo built no example called fill")?;
+        report.add(queue::curve(&cargo, &cargo.build_service(sp1)?, fill, &hello)?);
     }
     if options.wants(Part::Proofs) {
         match tools::available_memory() {

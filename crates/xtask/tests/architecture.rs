@@ -63,7 +63,8 @@ const TEST_ROOMS: &[&str] = &["coprocessor-e2e"];
 const KNOWN_BY: &[(&str, &[&str])] = &[
     // HTTP
     (r"axum(-.*)?|tower-http|utoipa-(axum|swagger-ui)", &["coprocessor"]),
-    (r"reqwest", &["coprocessor-api", "coprocessor-outbound"]),
+    // … which the store names only to choose its TLS for object_store.
+    (r"reqwest", &["coprocessor-api", "coprocessor-outbound", "coprocessor-store"]),
     // SQL and blobs
     (r"rusqlite|libsqlite3-sys|sqlx.*|tokio-postgres(-.*)?|deadpool-postgres|postgres.*", &["coprocessor-store"]),
     (r"object_store", &["coprocessor-store"]),

@@ -17,6 +17,9 @@ pub(super) enum Unit {
     /// 10⁶ bytes.
     #[serde(rename = "MB")]
     Megabytes,
+    /// How many a second.
+    #[serde(rename = "/s")]
+    PerSecond,
     /// Hundredths.
     #[serde(rename = "%")]
     Percent,
@@ -28,21 +31,44 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
             Self::Megabytes => "MB",
+            Self::PerSecond => "/s",
             Self::Percent => "%",
         }
     }
 }
 
-/// What is aimed at: the median at most this.
+/// What is aimed at.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-pub(super) struct Target {
-    p50_at_most: f64,
+#[serde(rename_all = "snake_case")]
+pub(super) enum Target {
+    /// The median is to be this or less.
+    P50AtMost(f64),
+    /// The median is to be this or more.
+    P50AtLeast(f64),
+    /// Of a hundred measurements, all but one are to be this or less.
+    P99AtMost(f64),
 }
 
 impl Target {
     /// The median is to be this or less.
     pub(super) const fn p50_at_most(limit: f64) -> Self {
-        Self { p50_at_most: limit }
+        Self::P50AtMost(limit)
+    }
+
+    fn is_met(self, figure: &Figure) -> bool {
+        match self {
+            Self::P50AtMost(limit) => figure.p50 <= limit,
+            Self::P50AtLeast(limit) => figure.p50 >= limit,
+            Self::P99AtMost(limit) => figure.p99 <= limit,
+        }
+    }
+
+    fn describe(self) -> String {
+        match self {
+            Self::P50AtMost(limit) => format!("p50 ≤ {}", number(limit)),
+            Self::P50AtLeast(limit) => format!("p50 ≥ {}", number(limit)),
+            Self::P99AtMost(limit) => format!("p99 ≤ {}", number(limit)),
+        }
     }
 }
 
@@ -87,7 +113,7 @@ impl Figure {
 
     /// With a target.
     pub(super) fn with(self, target: Target) -> Self {
-        Self { met: Some(self.p50 <= target.p50_at_most), target: Some(target), ..self }
+        Self { met: Some(target.is_met(&self)), target: Some(target), ..self }
     }
 
     /// The median.
@@ -123,9 +149,9 @@ impl Report {
     pub(super) fn print(&self) {
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED);
-        table.set_header(["what", "n", "min", "p50", "p99", "unit", "target (p50)", ""]);
+        table.set_header(["what", "n", "min", "p50", "p99", "unit", "target", ""]);
         for figure in &self.figures {
-            let target = figure.target.map_or_else(String::new, |target| format!("≤ {}", number(target.p50_at_most)));
+            let target = figure.target.map_or_else(String::new, Target::describe);
             let met = match figure.met {
                 Some(true) => "met",
                 Some(false) => "missed",
@@ -179,10 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_met_by_the_median() {
+    fn a_target_is_met_by_the_percentile_it_names() {
         let figure = Figure::new("x", Unit::Milliseconds, vec![4.0, 5.0, 90.0]).unwrap();
         assert_eq!(figure.clone().with(Target::p50_at_most(5.0)).met, Some(true));
-        assert_eq!(figure.with(Target::p50_at_most(4.9)).met, Some(false));
+        assert_eq!(figure.clone().with(Target::p50_at_most(4.9)).met, Some(false));
+        assert_eq!(figure.clone().with(Target::P50AtLeast(5.0)).met, Some(true));
+        assert_eq!(figure.with(Target::P99AtMost(89.0)).met, Some(false));
     }
 
     #[test]
