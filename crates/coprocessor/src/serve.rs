@@ -6,6 +6,7 @@ use coprocessor_engine::{Engine, EngineConfig, OwnerLimits, Parts, ProverPool, W
 use coprocessor_sandbox::{Sandbox, SandboxConfig};
 use coprocessor_store::{Retention, Store};
 use std::{sync::Arc, time::Duration};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -39,6 +40,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let listener = listen::bind(args.listen).await?;
     let address = listener.local_addr()?;
     let engine = engine(args, store).await?;
+    // From here on there is work to end in order, however early a signal comes.
+    let stop = StopSignals::listen()?;
     let running = engine.start().context("cannot start the lease heartbeat")?;
     let stopping = CancellationToken::new();
     let service = Service::new(engine.clone(), Gate::new(args.anonymous, address.ip().is_loopback()), stopping.clone());
@@ -63,7 +66,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let server = axum::serve(listener, app).with_graceful_shutdown(stopping.clone().cancelled_owned());
     tokio::select! {
         ended = server => ended.context("the server failed")?,
-        () = stopped(&stopping, grace.max(LEAST_GRACE)) => tracing::warn!("requests that were still under way are cut"),
+        () = stopped(stop, &stopping, grace.max(LEAST_GRACE)) => tracing::warn!("requests that were still under way are cut"),
     }
     running.stop(grace).await;
     tracing::info!("coprocessor stopped");
@@ -71,8 +74,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Passes the signal to stop on, and resolves when requests have had their time to end.
-async fn stopped(stopping: &CancellationToken, grace: Duration) {
-    stop_asked().await;
+async fn stopped(stop: StopSignals, stopping: &CancellationToken, grace: Duration) {
+    stop.asked().await;
     stopping.cancel();
     tokio::time::sleep(grace).await;
 }
@@ -138,17 +141,24 @@ fn worker() -> String {
     format!("{}-{}", system.nodename().to_string_lossy(), std::process::id())
 }
 
-/// Resolves at SIGINT or SIGTERM.
-async fn stop_asked() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received; the process can only be killed");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGINT and SIGTERM, kept until somebody asks for them.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
-    tracing::info!("told to stop");
+
+    /// Resolves at the first of either.
+    async fn asked(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+    }
 }

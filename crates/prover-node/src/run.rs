@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::{
@@ -45,12 +47,14 @@ async fn serve_node(args: &Args) -> anyhow::Result<()> {
     introduce(&node).await?;
     tracing::info!(%address, secret = protection.secret, tls = protection.tls, "listening");
     tokio::spawn(tell_when_warm(node.readiness(), node.warm_up()));
+    // From here on there may be jobs to drain, however early a signal comes.
+    let signals = StopSignals::listen()?;
     if let Some(file) = &args.port_file {
         listen::announce(file, address)?;
     }
     let config = ServeConfig { secret, tls, lost_streams: backends::lost_streams(&args.proving) };
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(stop_when_told(node.clone(), args.drain(), stop));
+    tokio::spawn(stop_when_told(signals, node.clone(), args.drain(), stop));
     let shutdown = raised(stopped.clone());
     let overdue = async {
         raised(stopped).await;
@@ -153,14 +157,14 @@ async fn tell_when_warm(readiness: watch::Receiver<Readiness>, warming: impl Fut
 }
 
 /// Drains the node at the first signal; the second one ends the process.
-async fn stop_when_told(node: Node, limit: Duration, stop: watch::Sender<bool>) {
-    let name = told_to_stop().await;
+async fn stop_when_told(mut signals: StopSignals, node: Node, limit: Duration, stop: watch::Sender<bool>) {
+    let name = signals.next().await;
     tracing::info!(signal = name, seconds = limit.as_secs(), "draining; a second signal stops at once");
     tokio::select! {
         cut = node.drain(limit) => if cut > 0 {
             tracing::warn!(jobs = cut, "cut short; their coprocessors will send them elsewhere, or again");
         },
-        name = told_to_stop() => tracing::warn!(signal = name, "stopping at once"),
+        name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
     }
     stop.send_replace(true);
 }
@@ -170,25 +174,42 @@ async fn raised(mut flag: watch::Receiver<bool>) {
     let _ = flag.wait_for(|raised| *raised).await;
 }
 
+/// Signals to stop on, kept until somebody asks for them.
 #[cfg(unix)]
-async fn told_to_stop() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received; only kill -9 will stop this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn told_to_stop() -> &'static str {
-    if tokio::signal::ctrl_c().await.is_err() {
-        tracing::error!("signals cannot be received");
-        return std::future::pending().await;
+struct StopSignals;
+
+#[cfg(not(unix))]
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self)
     }
-    "Ctrl-C"
+
+    async fn next(&mut self) -> &'static str {
+        if tokio::signal::ctrl_c().await.is_err() {
+            tracing::error!("signals cannot be received");
+            return std::future::pending().await;
+        }
+        "Ctrl-C"
+    }
 }
