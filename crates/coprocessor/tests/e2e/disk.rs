@@ -1,11 +1,12 @@
-//! A full disk: admission says so, nothing is half written, and the service goes on once there is space.
+//! A disk that fills, and a full one: admission says so, nothing is half written, and the service goes on once there is space.
 
 use crate::{
     guests::{counter, hello_circuit},
     process::{run, skipped},
-    service::{Service, deployment, problem_of},
+    service::{Service, deployment, problem_of, until},
 };
-use reqwest::Method;
+use coprocessor_api::Problem;
+use reqwest::{Method, Response};
 use serde_json::json;
 use std::{
     fs::{self, File},
@@ -47,6 +48,13 @@ impl Drop for SmallDisk {
     }
 }
 
+/// The first to meet a full disk is told so; from then on it is known that there is no room.
+async fn check_no_space(what: &str, refused: Response) {
+    let problem: Problem = refused.json().await.unwrap();
+    assert_eq!(problem.status, 507, "{what}: {problem}");
+    assert!(["storage_full", "storage_low"].contains(&problem.code.as_str()), "{what}: {problem}");
+}
+
 #[tokio::test]
 async fn a_full_disk_is_said_and_survived() {
     // Declared first, so that the service has ended when it is unmounted.
@@ -55,7 +63,8 @@ async fn a_full_disk_is_said_and_survived() {
     };
     let directory = tempfile::tempdir().unwrap();
     symlink(disk.0.path(), directory.path().join("data")).unwrap();
-    let service = Service::start_in(directory, &[]);
+    // Else it would take nothing from the start.
+    let service = Service::start_in(directory, &["--min-free-mib", "0"]);
     let program = service.deploy(&counter(1, 1), &hello_circuit()).await;
     let first = service.submit(&program, json!({})).await;
     service.delivered(&first).await;
@@ -72,15 +81,15 @@ async fn a_full_disk_is_said_and_survived() {
         acknowledged.push(task["id"].as_str().unwrap().to_owned());
         assert!(acknowledged.len() < 10_000, "the disk is never full");
     };
-    let problem: coprocessor_api::Problem = refused.json().await.unwrap();
-    assert_eq!((problem.status, problem.code.as_str()), (507, "storage_full"), "{problem}");
+    check_no_space("a task", refused).await;
     let mut other = deployment(&counter(2, 2), &hello_circuit());
     other["nonce"] = 1.into();
     other["name"] = "x".repeat(100).into();
     let file = format!("/api/v1/programs/{program}/files/large.bin");
     let file = service.request(Method::PUT, &file).body(vec![7; 1 << 20]);
-    problem_of("a file", file, 507, "storage_full").await;
-    problem_of("a task", service.prove(&program, json!("x".repeat(100_000))), 507, "storage_full").await;
+    check_no_space("a file", file.send().await.unwrap()).await;
+    let task = service.prove(&program, json!("x".repeat(100_000)));
+    check_no_space("a larger task", task.send().await.unwrap()).await;
 
     // Reading goes on.
     let listed = service.get("/api/v1/tasks?limit=1000").await;
@@ -89,6 +98,7 @@ async fn a_full_disk_is_said_and_survived() {
     problem_of("the file not written", file, 404, "unknown_file").await;
 
     fs::remove_file(filler).unwrap();
+    until("it takes tasks again", || async { service.get("/health/ready").await["status"] == "ok" }).await;
     acknowledged.push(service.submit(&program, json!({})).await);
     for task in &acknowledged {
         service.delivered(task).await;
@@ -96,4 +106,48 @@ async fn a_full_disk_is_said_and_survived() {
     assert_eq!(service.count(&program).await, u32::try_from(acknowledged.len()).unwrap());
     let deployed = service.post("/api/v1/programs", &other).send().await.unwrap();
     assert_eq!(deployed.status(), 201);
+}
+
+#[tokio::test]
+async fn a_service_low_on_storage_takes_nothing_new_and_goes_on_with_what_it_has() {
+    // No disk has as much free.
+    const LOW: &[&str] = &["--min-free-mib", "99999999999"];
+    let mut service = Service::start(&[]);
+    let program = service.deploy(&counter(1, 1), &hello_circuit()).await;
+    let before = service.submit(&program, json!({})).await;
+    service.kill();
+    service.restart(LOW);
+    service.delivered(&before).await;
+    until("it says so", || async { service.get("/health/ready").await["status"] == "degraded" }).await;
+    let ready = service.get("/health/ready").await;
+    assert!(ready["problems"][0].as_str().unwrap().starts_with("storage: "), "{ready}");
+    let storage = service.get("/api/v1/storage").await;
+    assert!(storage["low"].is_string() && storage["free_bytes"].is_u64(), "{storage}");
+
+    let mut other = deployment(&counter(2, 2), &hello_circuit());
+    other["nonce"] = 1.into();
+    let file = service.request(Method::PUT, &format!("/api/v1/programs/{program}/files/a.txt")).body("x");
+    for (what, request) in [
+        ("a task", service.prove(&program, json!({}))),
+        ("a program", service.post("/api/v1/programs", &other)),
+        ("a file", file),
+    ] {
+        service.refuses(what, request, 507, "storage_low").await;
+    }
+    assert_eq!(service.get("/api/v1/tasks").await["items"].as_array().unwrap().len(), 1);
+
+    service.stop();
+    service.restart(&[]);
+    assert_eq!(service.get("/health/ready").await["status"], "ok");
+    let task = service.submit(&program, json!({})).await;
+    service.delivered(&task).await;
+    assert_eq!(service.count(&program).await, 2);
+}
+
+#[tokio::test]
+async fn a_store_larger_than_allowed_takes_nothing_new() {
+    let service = Service::start(&["--max-store-mib", "0"]);
+    until("it says so", || async { service.get("/health/ready").await["status"] == "degraded" }).await;
+    let deploy = service.post("/api/v1/programs", &deployment(&counter(1, 1), &hello_circuit()));
+    service.refuses("a program", deploy, 507, "storage_low").await;
 }

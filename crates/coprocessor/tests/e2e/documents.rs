@@ -18,6 +18,10 @@ async fn every_route_of_the_document_answers() {
         let concrete = path
             .replace("{program}", &ProgramId::default().to_string())
             .replace("{task}", &TaskId::now().to_string())
+            .replace("{webhook}", &TaskId::now().to_string())
+            .replace("{delivery}", &TaskId::now().to_string())
+            .replace("{key}", "0123456789abcdef")
+            .replace("{owner}", "alice")
             .replace("{*path}", "a.txt")
             .replace("{path}", "a.txt");
         assert!(!concrete.contains('{'), "{path} has a parameter this test does not know");
@@ -32,7 +36,26 @@ async fn every_route_of_the_document_answers() {
             asked += 1;
         }
     }
-    assert!(asked >= 25, "{asked} operations");
+    assert!(asked >= 40, "{asked} operations");
+}
+
+#[tokio::test]
+async fn every_problem_code_is_documented_and_keys_are_asked_for() {
+    let service = Service::start(&[]);
+    let document = service.get("/openapi.json").await;
+    let description = document["info"]["description"].as_str().unwrap();
+    for code in coprocessor_api::Code::ALL {
+        let row = format!("| `{}` | {} |", code.as_str(), code.status());
+        assert!(description.contains(&row), "{row}");
+    }
+    assert_eq!(document["security"][0]["key"], serde_json::json!([]));
+    let scheme = &document["components"]["securitySchemes"]["key"];
+    assert_eq!((&scheme["type"], &scheme["scheme"]), (&"http".into(), &"bearer".into()));
+    // Open ones say so.
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(document["paths"][path]["get"]["security"], serde_json::json!([{}]), "{path}");
+    }
+    assert!(document["paths"]["/api/v1/tasks"]["get"].get("security").is_none());
 }
 
 #[tokio::test]

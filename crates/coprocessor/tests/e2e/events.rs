@@ -1,12 +1,16 @@
-//! A task's events: as a list, and as a stream that can be taken up again.
+//! Events of a task and of all tasks of an owner: as a list, and as a stream that can be taken up again.
 
 use crate::{
     guests::{LONG, counter, hello_circuit, hello_controller},
-    service::Service,
+    service::{Service, json_of, until, within},
 };
-use coprocessor_api::EventView;
+use coprocessor_api::{
+    EventView,
+    client::{FollowAll, OwnerUpdate, Whose},
+};
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::json;
+use std::time::Duration;
 
 /// One server-sent event.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,4 +100,115 @@ async fn an_open_stream_does_not_hold_up_the_end_of_the_service() {
     let began = std::time::Instant::now();
     service.stop();
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// The next events of a stream of many tasks, up to one that fits.
+async fn until_event(follow: &mut FollowAll, fits: impl Fn(&EventView) -> bool) -> Vec<EventView> {
+    let mut seen = Vec::new();
+    let wanted = async {
+        loop {
+            if let OwnerUpdate::Event(event) = follow.next().await.unwrap() {
+                seen.push(event);
+                if seen.last().is_some_and(&fits) {
+                    return;
+                }
+            }
+        }
+    };
+    within(wanted, || "an event of an owner's tasks".to_owned()).await;
+    seen
+}
+
+fn delivered(task: &str) -> impl Fn(&EventView) -> bool {
+    move |event| event.task == task && event.name == "delivered"
+}
+
+#[tokio::test]
+async fn all_tasks_are_followed_over_a_kill_and_a_restart_without_a_gap() {
+    let mut service = Service::start(&[]);
+    let program = service.deploy(&counter(1, 1), &hello_circuit()).await;
+    let early = service.submit(&program, json!({})).await;
+    service.delivered(&early).await;
+    // From now on: what was before is in the list.
+    let mut follow = service.client().follow_all(&Whose::Mine, None);
+    let (first, mut seen) = {
+        let mut opening = std::pin::pin!(follow.next());
+        // It begins when it is opened, which a test cannot see: tasks are asked for until it brings something.
+        loop {
+            let task = service.submit(&program, json!({})).await;
+            if let Ok(update) = tokio::time::timeout(Duration::from_secs(1), &mut opening).await {
+                let OwnerUpdate::Event(event) = update.unwrap() else { panic!("the connection was lost") };
+                break (task, vec![event]);
+            }
+        }
+    };
+    assert_ne!(seen[0].task, early);
+    seen.extend(until_event(&mut follow, delivered(&first)).await);
+    let position = follow.position().unwrap();
+    service.kill();
+    service.restart(&[]);
+    let second = service.submit(&program, json!({})).await;
+    // Another process, another connection, the same place.
+    let mut follow = service.client().follow_all(&Whose::Mine, Some(position));
+    seen.extend(until_event(&mut follow, delivered(&second)).await);
+
+    let begin = seen[0].seq;
+    let listed: Vec<EventView> =
+        serde_json::from_value(service.get("/api/v1/events?limit=1000").await["items"].clone()).unwrap();
+    let expected: Vec<EventView> =
+        listed.into_iter().filter(|event| event.seq >= begin && event.seq <= seen.last().unwrap().seq).collect();
+    assert_eq!(seen, expected);
+    let after = service.get(&format!("/api/v1/events?after={begin}&limit=2")).await;
+    assert_eq!(after["items"].as_array().unwrap().len(), 2);
+    assert!(after["items"][0]["seq"].as_u64().unwrap() > begin);
+}
+
+#[tokio::test]
+async fn an_owner_follows_its_own_tasks_and_an_administrator_those_it_names() {
+    let mut service = Service::start(&[]);
+    let admin = service.key_for("ops", &["admin"]).await;
+    service.act_as(&admin);
+    let mut programs = Vec::new();
+    for (nonce, owner) in ["alice", "bob"].into_iter().enumerate() {
+        let key = service.key_for(owner, &["read", "deploy", "prove"]).await;
+        service.act_as(&key);
+        let mut body = crate::service::deployment(&counter(1, 1), &hello_circuit());
+        body["nonce"] = nonce.into();
+        let program = json_of(service.post("/api/v1/programs", &body), reqwest::StatusCode::CREATED).await;
+        let task = service.submit(program["id"].as_str().unwrap(), json!({})).await;
+        service.delivered(&task).await;
+        programs.push((key, task));
+        service.act_as(&admin);
+    }
+    let tasks = |events: &serde_json::Value| -> std::collections::BTreeSet<String> {
+        events["items"].as_array().unwrap().iter().map(|event| event["task"].as_str().unwrap().to_owned()).collect()
+    };
+    let [(alice, of_alice), (bob, of_bob)] = programs.try_into().unwrap();
+    let all = service.get("/api/v1/events?all=true&limit=1000").await;
+    assert_eq!(tasks(&all), [of_alice.clone(), of_bob.clone()].into());
+    assert_eq!(tasks(&service.get("/api/v1/events?owner=bob").await), [of_bob.clone()].into());
+    assert_eq!(tasks(&service.get("/api/v1/events").await), [].into(), "its own: none");
+    let both = service.request(Method::GET, "/api/v1/events?owner=bob&all=true");
+    service.refuses("both", both, 400, "invalid_parameter").await;
+
+    for (key, own) in [(&alice, &of_alice), (&bob, &of_bob)] {
+        service.act_as(key);
+        assert_eq!(tasks(&service.get("/api/v1/events").await), [own.clone()].into());
+        let mut follow = service.client().follow_all(&Whose::Mine, Some(0));
+        let seen = until_event(&mut follow, delivered(own)).await;
+        assert!(seen.iter().all(|event| event.task == *own), "{seen:?}");
+    }
+    // A stream outlives its request, but not its key.
+    service.act_as(&bob);
+    let request = service.request(Method::GET, "/api/v1/events").header("accept", "text/event-stream");
+    let mut open = request.send().await.unwrap();
+    service.act_as(&admin);
+    let revoke = service.request(Method::DELETE, &format!("/api/v1/keys/{}", &bob[4..20]));
+    json_of(revoke, reqwest::StatusCode::OK).await;
+    within(async { while open.chunk().await.unwrap().is_some() {} }, || "the stream of a revoked key ends".into())
+        .await;
+    until("the key is bad", || async {
+        service.request_as(Some(&bob), Method::GET, "/api/v1/tasks").send().await.unwrap().status() == 401
+    })
+    .await;
 }

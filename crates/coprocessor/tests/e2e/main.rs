@@ -3,18 +3,25 @@
 //! Every proof asked for here is a mock proof, so that the tests say the same with and without the SP1 SDK.
 #![cfg(unix)]
 
+mod backup;
 mod bad_input;
+mod cluster;
+mod deadlines;
 mod disk;
 mod documents;
 mod durability;
 mod events;
 mod failing_guests;
 mod guests;
+mod keys;
+mod limits;
 mod process;
 mod programs;
 mod provers;
+mod scopes;
 mod service;
 mod start;
 mod tasks;
 mod verification;
 mod volumes;
+mod webhooks;

@@ -133,6 +133,17 @@ fn prover_binary() -> PathBuf {
     path
 }
 
+/// Makes a key directly in the store of a service that does not run, and answers it.
+pub(crate) fn offline_key(data: &Path, flags: &[&str]) -> String {
+    let mut command = coprocessor();
+    command.args(["keys", "create", "--data-dir"]).arg(data).args(flags);
+    let output = run(command);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let key = String::from_utf8(output.stdout).unwrap();
+    assert!(key.starts_with("cpk_") && key.ends_with('\n') && key.lines().count() == 1, "nothing but the key");
+    key.trim().to_owned()
+}
+
 /// Says that a test looked at less than it could, and why.
 #[allow(clippy::print_stderr)] // For whoever runs the tests with --nocapture.
 pub(crate) fn skipped(reason: &str) {

@@ -6,6 +6,7 @@ use coprocessor_api::{
     client::{Client, Follow, Update},
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 use tempfile::TempDir;
@@ -15,6 +16,8 @@ pub(crate) struct Service {
     process: Option<Process>,
     directory: TempDir,
     http: reqwest::Client,
+    environment: Vec<(String, String)>,
+    key: Option<String>,
 }
 
 impl Service {
@@ -25,14 +28,43 @@ impl Service {
 
     /// Starts a service on what lies in `directory/data`.
     pub(crate) fn start_in(directory: TempDir, flags: &[&str]) -> Self {
+        let mut service = Self::stopped(directory);
+        service.restart(flags);
+        service
+    }
+
+    /// A service that does not run yet.
+    pub(crate) fn stopped(directory: TempDir) -> Self {
         // The client needs a TLS provider even for plain HTTP; making a typed one sets it.
         Client::new("http://127.0.0.1:1").unwrap();
         // A service that refuses a request before its body closes the connection; the next request must not meet that.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().tls_certs_only([]).timeout(PATIENCE);
         let http = http.build().unwrap();
-        let mut service = Self { process: None, directory, http };
+        Self { process: None, directory, http, environment: Vec::new(), key: None }
+    }
+
+    /// Starts a service with an empty directory, these variables in its environment now and whenever it is started again.
+    pub(crate) fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut service = Self::stopped(tempfile::tempdir().unwrap());
+        service.environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         service.restart(flags);
         service
+    }
+
+    /// Asks with this key from now on.
+    pub(crate) fn act_as(&mut self, key: &str) {
+        self.key = Some(key.to_owned());
+    }
+
+    /// Asks without a key from now on.
+    pub(crate) fn act_as_nobody(&mut self) {
+        self.key = None;
+    }
+
+    /// Makes a key for an owner with the key it acts as, and answers it.
+    pub(crate) async fn key_for(&self, owner: &str, scopes: &[&str]) -> String {
+        let made = json_of(self.post("/api/v1/keys", &json!({"owner": owner, "scopes": scopes})), StatusCode::CREATED);
+        made.await["secret"].as_str().unwrap().to_owned()
     }
 
     /// Starts it again on the same directory, after it was killed or stopped.
@@ -44,11 +76,15 @@ impl Service {
     pub(crate) fn restart_with_secret(&mut self, flags: &[&str], secret: &str) {
         assert!(self.process.is_none(), "it still runs");
         let mut command = coprocessor();
-        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(self.directory.path().join("data")).args(flags);
+        command.arg("--data-dir").arg(self.directory.path().join("data")).args(flags);
+        if !flags.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         if !flags.contains(&"--volume-mib") {
             command.args(["--volume-mib", "4"]);
         }
         command.env("VALENCE_PROVER_SECRET", secret);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start(command, self.directory.path(), "coprocessor"));
     }
 
@@ -74,16 +110,30 @@ impl Service {
 
     /// The typed client.
     pub(crate) fn client(&self) -> Client {
-        Client::new(&format!("http://{}", self.address())).unwrap()
+        let client = Client::new(&format!("http://{}", self.address())).unwrap();
+        match &self.key {
+            Some(key) => client.with_key_in_clear(&SecretString::from(key.as_str())).unwrap(),
+            None => client,
+        }
     }
 
-    fn address(&self) -> &str {
+    /// `host:port`.
+    pub(crate) fn address(&self) -> &str {
         &self.process.as_ref().expect("it runs").address
     }
 
     /// A request of any shape.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("http://{}{path}", self.address()))
+        self.request_as(self.key.as_deref(), method, path)
+    }
+
+    /// A request with another key, or without one.
+    pub(crate) fn request_as(&self, key: Option<&str>, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("http://{}{path}", self.address()));
+        match key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> RequestBuilder {

@@ -42,7 +42,7 @@ fn beyond_loopback_only_when_told_so() {
         let mut command = serve(&["--listen", listen, "--data-dir"]);
         command.arg(&data);
         let said = refused(command);
-        assert!(said.contains("--insecure"), "{said}");
+        assert!(said.contains("--insecure") && said.contains("coprocessor keys create"), "{said}");
     }
     assert!(!data.exists(), "nothing was made before it was refused");
 }
@@ -58,6 +58,11 @@ fn flags_that_cannot_be_are_named() {
         (&["--prover", "ftp://127.0.0.1"], "ftp://127.0.0.1"),
         (&["--prover-secret-file", "/nowhere/secret"], "/nowhere/secret"),
         (&["--controller-fuel", "lots"], "--controller-fuel"),
+        (&["--keep-tasks", "soon"], "--keep-tasks"),
+        (&["--webhook-allow", "http://host/path"], "--webhook-allow"),
+        (&["--mock-failures", "101"], "--mock-failures"),
+        (&["--blobs", "s3://bucket"], "--database-url"),
+        (&["--database-url-file", "/nowhere/url"], "/nowhere/url"),
     ] {
         let mut command = serve(&["--data-dir", data]);
         command.args(flags);
