@@ -13,6 +13,7 @@ mod durability;
 mod events;
 mod failing_guests;
 mod guests;
+mod keeping;
 mod keys;
 mod limits;
 mod process;

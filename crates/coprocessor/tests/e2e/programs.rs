@@ -150,3 +150,35 @@ async fn a_program_is_deleted_with_all_it_has_but_not_while_a_task_is_unfinished
     let file = service.request(Method::GET, &format!("{path}/files/{}", crate::guests::COUNT_FILE));
     service.refuses("its old file", file, 404, "unknown_file").await;
 }
+
+#[tokio::test]
+async fn a_witness_of_a_domain_nobody_registered_is_refused() {
+    let service = Service::start(&[]);
+    let zeros = ["0"; 32].join(",");
+    let witness = format!(
+        r#"[{{"StateProof":{{"domain":"nowhere","number":1,"state_root":[{zeros}],"payload":[],"proof":[]}}}}]"#
+    );
+    let (text, length) = (witness.replace('"', "\\\""), witness.len());
+    let controller = wat::parse_str(format!(
+        r#"(module (import "valence" "ret" (func $ret (param i32 i32) (result i32)))
+            (memory (export "memory") 1) (data (i32.const 0) "{text}")
+            (func (export "get_witnesses") (drop (call $ret (i32.const 0) (i32.const {length}))))
+            (func (export "entrypoint")))"#
+    ))
+    .unwrap();
+    let program = service.deploy(&controller, &hello_circuit()).await;
+    let dry = service.post(&format!("/api/v1/programs/{program}/execute"), &json!({}));
+    service.refuses("a dry run", dry, 422, "unknown_domain").await;
+    let task = service.submit(&program, json!({})).await;
+    let failure = service.finished(&task).await.failure.unwrap();
+    assert_eq!((failure.code.as_str(), failure.retryable), ("unknown_domain", false));
+}
+
+#[cfg(not(feature = "sp1-core"))]
+#[tokio::test]
+async fn a_verifying_key_is_not_known_before_a_real_prover_has_made_it() {
+    let service = Service::start(&[]);
+    let program = service.deploy(&hello_controller(), &hello_circuit()).await;
+    let key = service.request(Method::GET, &format!("/api/v1/programs/{program}/vk"));
+    service.refuses("its key", key, 409, "no_verifying_key").await;
+}
