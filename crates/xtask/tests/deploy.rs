@@ -1,5 +1,5 @@
 //! What is in `deploy/` is taken by the programs it is for.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
