@@ -114,23 +114,37 @@ impl Inner {
             session.rollback().await?;
             return Ok(DeleteProgram::Unknown);
         }
-        let count = "SELECT count(*) AS unfinished FROM tasks WHERE program = $1 AND stage IS NOT NULL";
-        let unfinished = bits(&session.query_one(count, &[&key]).await?, "unfinished")?;
+        let rows = session
+            .query(
+                "SELECT id, stage IS NOT NULL AS unfinished, witness, proof FROM task_content \
+                 JOIN tasks ON tasks.id = task_content.task WHERE task_content.program = $1",
+                &[&key],
+            )
+            .await?;
+        let unfinished = rows.iter().map(|row| get(row, "unfinished")).collect::<Result<Vec<bool>, _>>()?;
+        let unfinished = unfinished.into_iter().filter(|unfinished| *unfinished).count() as u64;
         if unfinished > 0 {
             session.rollback().await?;
             return Ok(DeleteProgram::Busy { unfinished });
         }
-        let named = "SELECT digest FROM program_blobs WHERE program = $1 \
-             UNION SELECT witness FROM tasks WHERE program = $1 AND witness IS NOT NULL \
-             UNION SELECT proof FROM tasks WHERE program = $1 AND proof IS NOT NULL";
-        let rows = session.query(named, &[&key]).await?;
-        let digests = rows.iter().map(|row| get(row, "digest")).collect::<Result<Vec<&[u8]>, _>>()?;
+        let tasks = rows.iter().map(|row| get(row, "id")).collect::<Result<Vec<&[u8]>, _>>()?;
+        let of_tasks = |column| rows.iter().filter_map(move |row| get::<Option<&[u8]>>(row, column).transpose());
+        let mut digests = of_tasks("witness").chain(of_tasks("proof")).collect::<Result<Vec<_>, _>>()?;
+        let unnamed = "DELETE FROM task_blobs WHERE digest = ANY ($1) AND task = ANY ($2)";
+        session.execute(unnamed, &[&digests, &tasks]).await?;
+        let named = session.query("DELETE FROM program_blobs WHERE program = $1 RETURNING digest", &[&key]).await?;
+        for row in &named {
+            digests.push(get(row, "digest")?);
+        }
         for sql in [
-            "DELETE FROM events WHERE task IN (SELECT id FROM tasks WHERE program = $1)",
-            "DELETE FROM task_content WHERE task IN (SELECT id FROM tasks WHERE program = $1)",
+            "DELETE FROM events WHERE task = ANY ($1)",
+            "DELETE FROM task_content WHERE task = ANY ($1)",
+            "DELETE FROM tasks WHERE id = ANY ($1)",
+        ] {
+            session.execute(sql, &[&tasks]).await?;
+        }
+        for sql in [
             "DELETE FROM idempotency WHERE program = $1",
-            "DELETE FROM tasks WHERE program = $1",
-            "DELETE FROM program_blobs WHERE program = $1",
             "DELETE FROM pages USING volumes WHERE pages.volume = volumes.number AND volumes.program = $1",
             "DELETE FROM volumes WHERE program = $1",
             "DELETE FROM programs WHERE id = $1",

@@ -40,7 +40,9 @@ const WAKE: &str = "UPDATE tasks SET ready_at = 0 WHERE id = ANY (ARRAY(\
 ///
 /// `turns` are the owners with something ready, beginning with $2; each is one look into the index. `found` are the first
 /// tasks of each, a few more than are wanted, as others may take some at the same moment: as many rounds of turns as it
-/// takes, where $3 is what is left of the first owner's turn.
+/// takes, where $3 is what is left of the first owner's turn. They are locked one by one, in their order, until there are
+/// enough; the sums keep the planner from looking for each among all that is ready, which it may take for a good idea as
+/// long as nothing is.
 const CLAIM: &str = "
 WITH RECURSIVE onward (owner, place) AS (
     (SELECT owner, 1::bigint FROM tasks WHERE stage = $1 AND ready_at = 0 AND owner >= $2 ORDER BY owner LIMIT 1)
@@ -75,21 +77,25 @@ WITH RECURSIVE onward (owner, place) AS (
     ) AS first
     ORDER BY round, place, nth LIMIT $4
 ), locked AS MATERIALIZED (
-    SELECT tasks.id, found.place, found.weight, found.nth, found.round
-    FROM found JOIN tasks ON tasks.id = found.id WHERE tasks.stage = $1 AND tasks.ready_at = 0
-    ORDER BY found.round, found.place, found.nth LIMIT $5 FOR UPDATE OF tasks SKIP LOCKED
+    SELECT found.* FROM found, LATERAL (
+        SELECT FROM tasks WHERE tasks.id = found.id AND tasks.stage + 0 = $1 AND tasks.ready_at + 0 = 0
+        FOR UPDATE SKIP LOCKED
+    ) AS free LIMIT $5
 ), claimed AS (
     UPDATE tasks SET state = $6, worker = $7, ready_at = greatest(least(micros() + $8, $9), 1), not_before = NULL,
         fence = greatest(fence + 1, ((SELECT epoch FROM uncrashed) << 32) + 1), updated_at = micros()
-    FROM locked WHERE tasks.id = locked.id
-    RETURNING tasks.*, locked.place, locked.weight, locked.nth, locked.round
+    WHERE tasks.id = ANY (ARRAY(SELECT id FROM locked))
+    RETURNING tasks.*
 ), told AS (
     INSERT INTO events (task, owner, at, state, name, detail)
-    SELECT id, owner, updated_at, state, 'claimed', $10 || fence || '}' FROM claimed ORDER BY round, place, nth
+    SELECT claimed.id, owner, updated_at, state, 'claimed', $10 || fence || '}'
+    FROM claimed JOIN locked ON locked.id = claimed.id ORDER BY round, place, nth
     RETURNING seq, task
 )
-SELECT claimed.*, args, payload, output, result, failure, told.seq, (SELECT count(*) FROM found) AS found
-FROM claimed JOIN task_content ON task_content.task = claimed.id JOIN told ON told.task = claimed.id
+SELECT claimed.*, locked.round, locked.weight, content.*, told.seq
+FROM claimed JOIN locked ON locked.id = claimed.id JOIN told ON told.task = claimed.id, LATERAL (
+    SELECT args, payload, output, result, failure FROM task_content WHERE task_content.task = claimed.id OFFSET 0
+) AS content
 ORDER BY round, place, nth";
 
 /// Whether anything is ready at all: what a claim that got nothing asks.
@@ -114,7 +120,7 @@ WITH moved AS (
         updated_at = micros()
     WHERE id = $1 RETURNING id, owner, ready_at
 ), content AS (
-    UPDATE task_content SET failure = $7 FROM moved WHERE task = moved.id
+    UPDATE task_content SET failure = $7 FROM moved WHERE task = $1
 ), told AS (
     INSERT INTO events (task, owner, at, state, name, detail)
     SELECT id, owner, micros(), $2, $8, $9 FROM moved RETURNING seq
@@ -189,7 +195,7 @@ impl Inner {
             .query(
                 "UPDATE tasks SET ready_at = greatest(least(micros() + $3, $4), 1) \
                  FROM unnest($1::bytea[], $2::bigint[]) AS held (task, fence) \
-                 WHERE tasks.id = held.task AND tasks.fence = held.fence AND worker IS NOT NULL \
+                 WHERE tasks.id = ANY ($1) AND tasks.id = held.task AND tasks.fence = held.fence AND worker IS NOT NULL \
                  RETURNING tasks.id, tasks.fence",
                 &[&tasks, &fences, &from_span(lease), &latest()],
             )
@@ -297,7 +303,7 @@ SELECT owner, state, seq FROM held, told";
                     return Err(conflict(&session, found.program, outcome).await?.unwrap_or_else(|| changing(task)));
                 }
                 // A blob that was there a moment ago has been collected meanwhile: it is put again.
-                Err(fault) if fault.breaks("tasks_witness_fkey") || fault.breaks("tasks_proof_fkey") => {}
+                Err(fault) if fault.breaks("task_blobs_digest_fkey") => {}
                 Err(fault) => return Err(fault),
             }
         }
@@ -542,9 +548,9 @@ async fn finish_once(
 fn finish_sql(outcome: &StepOutcome, volume: Option<usize>) -> String {
     let held = "tasks.id = $1 AND tasks.fence = $2 AND tasks.worker IS NOT NULL AND tasks.state = $3";
     let (column, blob) = match outcome {
-        StepOutcome::Executed { .. } => (", witness = $9", true),
-        StepOutcome::Proved { .. } => (", proof = $9", true),
-        StepOutcome::Delivered { .. } | StepOutcome::Postponed { .. } | StepOutcome::Failed { .. } => ("", false),
+        StepOutcome::Executed { .. } => (", witness = $9", Some(false)),
+        StepOutcome::Proved { .. } => (", proof = $9", Some(true)),
+        StepOutcome::Delivered { .. } | StepOutcome::Postponed { .. } | StepOutcome::Failed { .. } => ("", None),
     };
     let moved = format!(
         "UPDATE tasks SET state = $4, stage = $5, ready_at = CASE WHEN $5::smallint IS NULL THEN NULL ELSE 0 END, \
@@ -557,37 +563,41 @@ fn finish_sql(outcome: &StepOutcome, volume: Option<usize>) -> String {
             // The task first, then the volume: whatever is not as it must be, nothing is written.
             format!(
                 "WITH held AS MATERIALIZED (SELECT id, program FROM tasks WHERE {held} FOR NO KEY UPDATE), \
-                 volume AS (UPDATE volumes SET version = version + 1, raw = coalesce(${raw}, raw) FROM held \
-                     WHERE volumes.program = held.program AND version = ${based_on} RETURNING number), \
+                 volume AS (UPDATE volumes SET version = version + 1, raw = coalesce(${raw}, raw) \
+                     WHERE program = (SELECT program FROM held) AND version = ${based_on} RETURNING number), \
                  put AS (INSERT INTO pages (volume, index, content) SELECT number, page.index, page.content \
                      FROM volume, unnest(${written}::bigint[], ${contents}::bytea[]) AS page (index, content) \
                      ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content), \
-                 cleared AS (DELETE FROM pages USING volume \
-                     WHERE pages.volume = volume.number AND pages.index = ANY (${cleared}::bigint[])), \
+                 cleared AS (DELETE FROM pages \
+                     WHERE volume = (SELECT number FROM volume) AND index = ANY (${cleared}::bigint[])), \
                  moved AS ({moved} FROM volume WHERE {held} RETURNING tasks.*)"
             )
         }
     };
-    if blob {
-        sql += ", stored AS (INSERT INTO blobs (digest, size, content, object, put_at, suspect) \
-                SELECT $9, $10, $11, $12, micros(), false FROM moved \
-                WHERE $11::bytea IS NOT NULL OR $12::text IS NOT NULL ON CONFLICT (digest) DO NOTHING RETURNING digest)";
+    if let Some(proof) = blob {
+        sql += &format!(
+            ", stored AS (INSERT INTO blobs (digest, size, content, object, put_at, suspect) \
+                 SELECT $9, $10, $11, $12, micros(), false FROM moved \
+                 WHERE $11::bytea IS NOT NULL OR $12::text IS NOT NULL ON CONFLICT (digest) DO NOTHING RETURNING digest), \
+             named AS (INSERT INTO task_blobs (digest, task, proof) SELECT $9, id, {proof} FROM moved \
+                 ON CONFLICT DO NOTHING)"
+        );
     }
     sql += match outcome {
         StepOutcome::Proved { .. } => {
-            ", content AS (UPDATE task_content SET output = $13 FROM moved WHERE task_content.task = moved.id)"
+            ", content AS (UPDATE task_content SET output = $13 FROM moved WHERE task_content.task = $1)"
         }
         StepOutcome::Delivered { .. } => {
-            ", content AS (UPDATE task_content SET result = $9 FROM moved WHERE task_content.task = moved.id)"
+            ", content AS (UPDATE task_content SET result = $9 FROM moved WHERE task_content.task = $1)"
         }
         StepOutcome::Executed { .. } | StepOutcome::Postponed { .. } | StepOutcome::Failed { .. } => "",
     };
-    let stored = if blob { "EXISTS (SELECT FROM stored)" } else { "false" };
+    let stored = if blob.is_some() { "EXISTS (SELECT FROM stored)" } else { "false" };
     sql += &format!(
         ", told AS (INSERT INTO events (task, owner, at, state, name, detail) \
              SELECT id, owner, updated_at, state, $7, $8 FROM moved RETURNING seq) \
          SELECT moved.*, args, payload, output, result, failure, told.seq, {stored} AS stored \
-         FROM moved JOIN task_content ON task_content.task = moved.id, told"
+         FROM moved, told, task_content WHERE task_content.task = $1"
     );
     sql
 }

@@ -46,7 +46,7 @@ WITH known AS (
         AND load.total < $14 AND load.owner < $15
     RETURNING id, owner, created_at
 ), content AS (
-    INSERT INTO task_content (task, args, payload) SELECT id, $8, $9 FROM added
+    INSERT INTO task_content (task, program, owner, args, payload) SELECT id, $2, owner, $8, $9 FROM added
 ), named AS (
     INSERT INTO idempotency (program, owner, key, request, task)
     SELECT $2, owner, $12, $13, id FROM added WHERE $12::bytea IS NOT NULL
@@ -153,6 +153,8 @@ impl Inner {
             Ok(row) => row,
             // Another with the same key was first: it is there now.
             Err(fault) if fault.breaks("idempotency_pkey") => {
+                // Not while holding a connection that others may be waiting for, who hold one themselves.
+                drop(session);
                 return Box::pin(self.try_admit(new, backlog, others)).await;
             }
             // The answer to the same admission was lost, or somebody else's task has that id.
@@ -160,7 +162,7 @@ impl Inner {
                 let task = require(&session, new.id).await?;
                 return if is_of(&task, new)? { Ok(Some(Admission::Admitted(task))) } else { Err(fault) };
             }
-            Err(fault) if fault.breaks("tasks_program_fkey") => {
+            Err(fault) if fault.breaks("task_content_program_fkey") => {
                 return Err(StoreError::UnknownProgram(new.program).into());
             }
             Err(fault) => return Err(fault),
@@ -218,15 +220,16 @@ impl Inner {
         let rows = cursor::rows_for(limit);
         let mut values: Vec<&(dyn ToSql + Sync)> = vec![&rows];
         let mut conditions = Vec::new();
+        let mut among = String::new();
         let mut condition = |sql: &str, value| {
             values.push(value);
             conditions.push(format!("{sql} ${}", values.len()));
         };
         if let Some(program) = &program {
-            condition("program =", program);
+            condition("task_content.program =", program);
         }
         if let Some(owner) = &owner {
-            condition("owner =", owner);
+            condition("task_content.owner =", owner);
         }
         if let Some(state) = &state {
             condition("state =", state);
@@ -234,9 +237,23 @@ impl Inner {
         if let Some(below) = &below {
             condition("id <", below);
         }
+        match filter.state.map(TaskState::stage) {
+            None => {}
+            Some(None) => conditions.push("stage IS NULL".to_owned()),
+            // Those that still change are in the queue's indexes only: all of the stage are looked at.
+            Some(Some(stage)) => {
+                among = format!(
+                    "WITH unfinished AS MATERIALIZED (\
+                     SELECT id FROM tasks WHERE stage = {0} AND ready_at = 0 UNION ALL \
+                     SELECT id FROM tasks WHERE stage = {0} AND ready_at > 0) ",
+                    row::stage_number(stage)
+                );
+                conditions.push("id IN (SELECT id FROM unfinished)".to_owned());
+            }
+        }
         let wanted = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
         let session = self.quick.take().await?;
-        let rows = session.query(&format!("{TASK} {wanted} ORDER BY id DESC LIMIT $1"), &values).await?;
+        let rows = session.query(&format!("{among}{TASK} {wanted} ORDER BY id DESC LIMIT $1"), &values).await?;
         let tasks = rows.iter().map(|row| read(row).map(|task| (cursor::after_task(task.id), task)));
         Ok(cursor::page(tasks.collect::<Result<_, _>>()?, limit))
     }

@@ -34,31 +34,40 @@ pub(super) struct Measured {
 const WITNESSES: &str = "
 WITH old AS MATERIALIZED (
     SELECT id, witness AS digest FROM tasks
-    WHERE stage IS NULL AND witness IS NOT NULL AND state <> 'failed' AND updated_at < $1
+    WHERE stage IS NULL AND witness IS NOT NULL AND state <> 'failed' AND updated_at <= $1
     ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED
-), cleared AS (UPDATE tasks SET witness = NULL FROM old WHERE tasks.id = old.id)
+), cleared AS (
+    UPDATE tasks SET witness = NULL WHERE id = ANY (ARRAY(SELECT id FROM old))
+), unnamed AS (
+    DELETE FROM task_blobs
+    WHERE digest = ANY (ARRAY(SELECT digest FROM old)) AND task = ANY (ARRAY(SELECT id FROM old)) AND NOT proof
+)
 SELECT digest FROM old";
 const PROOFS: &str = "
 WITH old AS MATERIALIZED (
     SELECT id, proof AS digest FROM tasks
-    WHERE stage IS NULL AND proof IS NOT NULL AND state <> 'failed' AND updated_at < $1
+    WHERE stage IS NULL AND proof IS NOT NULL AND state <> 'failed' AND updated_at <= $1
     ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED
-), cleared AS (UPDATE tasks SET proof = NULL FROM old WHERE tasks.id = old.id)
+), cleared AS (
+    UPDATE tasks SET proof = NULL WHERE id = ANY (ARRAY(SELECT id FROM old))
+), unnamed AS (
+    DELETE FROM task_blobs
+    WHERE digest = ANY (ARRAY(SELECT digest FROM old)) AND task = ANY (ARRAY(SELECT id FROM old)) AND proof
+)
 SELECT digest FROM old";
-const OLD_TASKS: &str = "SELECT id, witness, proof FROM tasks WHERE stage IS NULL AND updated_at < $1 \
+const OLD_TASKS: &str = "SELECT id, witness, proof FROM tasks WHERE stage IS NULL AND updated_at <= $1 \
      ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED";
 const OLD_DELIVERIES: &str = "DELETE FROM deliveries WHERE id = ANY (ARRAY(\
-     SELECT id FROM deliveries WHERE next_at IS NULL AND created_at < $1 ORDER BY created_at LIMIT $2 \
+     SELECT id FROM deliveries WHERE next_at IS NULL AND created_at <= $1 ORDER BY created_at LIMIT $2 \
      FOR UPDATE SKIP LOCKED))";
 
 /// Locked first: whoever names one from then on waits, and finds it gone; whoever has named one before shows in the next
 /// statement, or still holds it and makes it be skipped here.
-const SUSPECTS: &str = "SELECT digest FROM blobs WHERE suspect AND put_at < $1 ORDER BY put_at LIMIT $2 \
+const SUSPECTS: &str = "SELECT digest FROM blobs WHERE suspect AND put_at <= $1 ORDER BY put_at LIMIT $2 \
      FOR UPDATE SKIP LOCKED";
 const ACQUIT: &str = "UPDATE blobs SET suspect = false WHERE digest = ANY ($1) AND (\
      EXISTS (SELECT FROM program_blobs WHERE program_blobs.digest = blobs.digest) OR \
-     EXISTS (SELECT FROM tasks WHERE tasks.witness = blobs.digest) OR \
-     EXISTS (SELECT FROM tasks WHERE tasks.proof = blobs.digest))";
+     EXISTS (SELECT FROM task_blobs WHERE task_blobs.digest = blobs.digest))";
 const REMOVE: &str = "DELETE FROM blobs WHERE digest = ANY ($1) AND suspect RETURNING size, object";
 
 impl Inner {
@@ -125,6 +134,10 @@ impl Inner {
         }
         let rows = session.query(OLD_TASKS, &[&before, &limit]).await?;
         let tasks = rows.iter().map(|row| get(row, "id")).collect::<Result<Vec<&[u8]>, _>>()?;
+        let named = |column| rows.iter().filter_map(move |row| get::<Option<&[u8]>>(row, column).transpose());
+        let digests = named("witness").chain(named("proof")).collect::<Result<Vec<_>, _>>()?;
+        let unnamed = "DELETE FROM task_blobs WHERE digest = ANY ($1) AND task = ANY ($2)";
+        session.execute(unnamed, &[&digests, &tasks]).await?;
         for sql in [
             "DELETE FROM events WHERE task = ANY ($1)",
             "DELETE FROM task_content WHERE task = ANY ($1)",
@@ -133,8 +146,6 @@ impl Inner {
         ] {
             session.execute(sql, &[&tasks]).await?;
         }
-        let named = |column| rows.iter().filter_map(move |row| get::<Option<&[u8]>>(row, column).transpose());
-        let digests = named("witness").chain(named("proof")).collect::<Result<Vec<_>, _>>()?;
         suspect(&session, &digests).await?;
         session.commit().await?;
         Ok(tasks.len() as u64)

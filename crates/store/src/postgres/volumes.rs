@@ -70,7 +70,7 @@ WITH volume AS (
     SELECT number, page.index, page.content FROM volume, unnest($4::bigint[], $5::bytea[]) AS page (index, content)
     ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content
 ), cleared AS (
-    DELETE FROM pages USING volume WHERE pages.volume = volume.number AND pages.index = ANY ($6::bigint[])
+    DELETE FROM pages WHERE volume = (SELECT number FROM volume) AND index = ANY ($6::bigint[])
 )
 SELECT version FROM volume";
             if let Some(row) = session.query_opt(sql, &[&key, based_on, raw, written, contents, cleared]).await? {

@@ -46,13 +46,16 @@ WITH due AS MATERIALIZED (
     WHERE webhooks.id <> ALL ($3::bytea[])
     ORDER BY next_at, seq LIMIT $4
 ), locked AS MATERIALIZED (
-    SELECT deliveries.id, due.next_at AS due_at FROM due JOIN deliveries ON deliveries.id = due.id
-    WHERE deliveries.next_at <= micros()
-    ORDER BY due.next_at, due.seq LIMIT $5 FOR UPDATE OF deliveries SKIP LOCKED
+    SELECT due.* FROM due, LATERAL (
+        SELECT FROM deliveries WHERE deliveries.id = due.id AND deliveries.next_at + 0 <= micros()
+        FOR UPDATE SKIP LOCKED
+    ) AS free LIMIT $5
+), claimed AS (
+    UPDATE deliveries SET next_at = least(micros() + $1, $2), claimed = true,
+        fence = greatest(fence + 1, ((SELECT epoch FROM uncrashed) << 32) + 1)
+    WHERE deliveries.id = ANY (ARRAY(SELECT id FROM locked)) RETURNING deliveries.*
 )
-UPDATE deliveries SET next_at = least(micros() + $1, $2), claimed = true,
-    fence = greatest(fence + 1, ((SELECT epoch FROM uncrashed) << 32) + 1)
-FROM locked WHERE deliveries.id = locked.id RETURNING deliveries.*, locked.due_at";
+SELECT claimed.* FROM claimed JOIN locked ON locked.id = claimed.id ORDER BY locked.next_at, locked.seq";
 
 impl Inner {
     pub(super) async fn add_webhook(&self, webhook: &Webhook) -> Result<bool, Fault> {
@@ -159,15 +162,11 @@ impl Inner {
         let session = self.quick.take().await?;
         let (lease, limit) = (from_span(lease), bounded(limit as u64));
         let rows = session.query(CLAIM, &[&lease, &latest(), &except, &limit.saturating_mul(4), &limit]).await?;
-        let mut claimed = Vec::new();
-        for row in &rows {
-            claimed.push((get::<i64>(row, "due_at")?, get::<i64>(row, "seq")?, read_delivery(row)?));
-        }
-        claimed.sort_by_key(|(due_at, seq, _)| (*due_at, *seq));
-        let ids: Vec<_> = claimed.iter().map(|(.., delivery)| delivery.webhook.0.as_bytes().to_vec()).collect();
+        let claimed = rows.iter().map(read_delivery).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<_> = claimed.iter().map(|delivery| delivery.webhook.0.as_bytes().to_vec()).collect();
         let webhooks = session.query("SELECT * FROM webhooks WHERE id = ANY ($1)", &[&ids]).await?;
         let webhooks = webhooks.iter().map(read_webhook).collect::<Result<Vec<_>, _>>()?;
-        let with_webhook = claimed.into_iter().filter_map(|(.., delivery)| {
+        let with_webhook = claimed.into_iter().filter_map(|delivery| {
             // One that was removed at this moment took its deliveries with it.
             let webhook = webhooks.iter().find(|webhook| webhook.id == delivery.webhook)?.clone();
             Some((delivery, webhook))

@@ -133,10 +133,11 @@ CREATE TABLE pages (
 -- Compressed, and out of the row only when it does not fit otherwise.
 ALTER TABLE pages ALTER COLUMN content SET STORAGE MAIN;
 
--- What changes with every step. What may be large is in task_content, so that a step doesn't rewrite it.
+-- What changes with every step. What may be large is in task_content, so that a step doesn't rewrite it; and so are the indexes
+-- of what never changes, as each new version of a row has to be entered in every index of its table.
 CREATE TABLE tasks (
     id          bytea PRIMARY KEY CHECK (length(id) = 16),
-    program     bytea NOT NULL REFERENCES programs (id),
+    program     bytea NOT NULL,
     owner       text COLLATE "C" NOT NULL,
     controller  bytea NOT NULL,
     circuit     bytea NOT NULL,
@@ -154,29 +155,33 @@ CREATE TABLE tasks (
     created_at  bigint NOT NULL,
     updated_at  bigint NOT NULL,                    -- of a finished one: when it finished
     not_before  bigint,
-    witness     bytea REFERENCES blobs (digest),
-    proof       bytea REFERENCES blobs (digest),
+    witness     bytea,
+    proof       bytea,
     CHECK ((stage IS NULL) = (ready_at IS NULL))
 );
 
 -- The queue. Finished tasks are in none of these, however many there are.
 CREATE INDEX tasks_ready ON tasks (stage, owner, priority DESC, id) WHERE ready_at = 0;
 CREATE INDEX tasks_waiting ON tasks (stage, ready_at) WHERE ready_at > 0;
-CREATE INDEX tasks_unfinished ON tasks (program) WHERE stage IS NOT NULL;
 CREATE INDEX tasks_by_deadline ON tasks (deadline) WHERE stage IS NOT NULL AND deadline IS NOT NULL;
 
--- Lists.
-CREATE INDEX tasks_by_program ON tasks (program, id);
-CREATE INDEX tasks_by_owner ON tasks (owner, id);
-CREATE INDEX tasks_by_state ON tasks (state, id);
+-- Lists of those that change no more.
+CREATE INDEX tasks_by_state ON tasks (state, id) WHERE stage IS NULL;
 
--- Ageing out, oldest first; and whether a blob is named.
+-- Ageing out, oldest first.
 CREATE INDEX tasks_finished ON tasks (updated_at) WHERE stage IS NULL;
 CREATE INDEX tasks_with_witness ON tasks (updated_at)
     WHERE stage IS NULL AND witness IS NOT NULL AND state <> 'failed';
-CREATE INDEX tasks_with_proof ON tasks (updated_at) WHERE stage IS NULL AND proof IS NOT NULL;
-CREATE INDEX tasks_by_witness ON tasks (witness) WHERE witness IS NOT NULL;
-CREATE INDEX tasks_by_proof ON tasks (proof) WHERE proof IS NOT NULL;
+CREATE INDEX tasks_with_proof ON tasks (updated_at)
+    WHERE stage IS NULL AND proof IS NOT NULL AND state <> 'failed';
+
+-- The blobs that tasks name.
+CREATE TABLE task_blobs (
+    digest  bytea NOT NULL REFERENCES blobs (digest),
+    task    bytea NOT NULL,
+    proof   boolean NOT NULL,                       -- or its witness
+    PRIMARY KEY (digest, task, proof)
+);
 
 -- A connection's row of tallies is always locked before any of owner_tallies, so two that share a shard can't wait for
 -- each other.
@@ -221,12 +226,16 @@ CREATE TRIGGER tally_moved AFTER UPDATE OF state ON tasks FOR EACH ROW
 
 CREATE TABLE task_content (
     task     bytea PRIMARY KEY,
+    program  bytea NOT NULL REFERENCES programs (id),
+    owner    text COLLATE "C" NOT NULL,
     args     text NOT NULL,
     payload  text NOT NULL,
     output   bytea,
     result   text,
     failure  text
 ) WITH (fillfactor = 70);
+CREATE INDEX task_content_by_program ON task_content (program, task);
+CREATE INDEX task_content_by_owner ON task_content (owner, task);
 
 CREATE TABLE idempotency (
     program  bytea NOT NULL,
