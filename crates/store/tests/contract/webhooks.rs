@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeSet, time::Duration};
 use uuid::Uuid;
 
-fn hook(name: &str, events: &[&str]) -> Webhook {
+pub(crate) fn hook(name: &str, events: &[&str]) -> Webhook {
     Webhook {
         id: WebhookId(Uuid::now_v7()),
         owner: owner(name),
