@@ -250,6 +250,8 @@ impl Inner {
         if let Err(error) = self.verify_proof(task, circuit.backend, verifying_key, &proof).await? {
             let message = format!("node {}: {error}", node.address());
             node.rejected(message.clone());
+            // It keeps what it made, and would hand it out to whoever asks for the task's proof again.
+            node.abandon(JobKey { task: task.id, fence: task.fence });
             return Err(StepError::Transient(
                 Reason::new("proof_rejected", message).with("node", json!(node.address())),
             ));

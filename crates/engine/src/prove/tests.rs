@@ -151,11 +151,13 @@ async fn a_superseded_claim_leaves_the_job_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_proof_that_does_not_hold_sets_its_node_aside() {
+async fn a_proof_that_does_not_hold_sets_its_node_aside_and_is_forgotten_there() {
     let a = FakeNode::new("a");
     let bench = Bench::new(&[&a]).await;
     a.act(Act::Forge);
-    assert_eq!(code(prove(&bench, &bench.to_be_proved().await).await), "transient proof_rejected");
+    let task = bench.to_be_proved().await;
+    assert_eq!(code(prove(&bench, &task).await), "transient proof_rejected");
+    until(|| a.state().cancelled == [JobKey { task: task.id, fence: task.fence }]).await;
     let view = bench.engine.inner.provers.view(None).await;
     assert!(view[0].set_aside_until.is_some() && view[0].last_error.is_some());
     assert_eq!(code(prove(&bench, &bench.to_be_proved().await).await), "waiting no_prover");
