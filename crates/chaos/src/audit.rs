@@ -92,8 +92,8 @@ impl Inspection<'_> {
             let history = by_task.get(id.as_str()).map_or(&[][..], Vec::as_slice);
             self.task(entry, task, history, audit);
             self.effect(task, &ledgers);
-            self.webhooks(task, received);
         }
+        self.webhooks(&tasks, received).await?;
         self.ledgers_hold_nothing_else(&tasks, &ledgers);
         audit.events += events.len();
         self.watched(&events, watcher);
@@ -170,12 +170,30 @@ impl Inspection<'_> {
     }
 
     /// The last event of each finished task came to the receiver.
-    fn webhooks(&self, task: &TaskView, received: &Received) {
-        let name = task.state.as_str().to_owned();
-        if task.is_finished() && !received.events.contains_key(&(task.id.clone(), name)) {
-            let what = format!("task {} is {}, and no webhook said so", task.id, task.state.as_str());
-            self.book.violate(Breach::Lost, what);
+    async fn webhooks(&self, tasks: &BTreeMap<String, TaskView>, received: &Received) -> Result<(), Miss> {
+        let untold = |task: &&TaskView| {
+            let event = (task.id.clone(), task.state.as_str().to_owned());
+            task.is_finished() && !received.events.contains_key(&event)
+        };
+        let mut untold = tasks.values().filter(untold).peekable();
+        if untold.peek().is_none() {
+            return Ok(());
         }
+        let deliveries = self.owner.deliveries().await?;
+        for task in untold {
+            let name = task.state.as_str();
+            let of_it =
+                deliveries.iter().find(|delivery| delivery.event.task == task.id && delivery.event.name == name);
+            let fate = match of_it {
+                None => "it has no delivery".to_owned(),
+                Some(it) => format!(
+                    "its delivery {} is {:?} after {} attempts, made {}, due {:?}, last {:?}",
+                    it.id, it.state, it.attempts, it.created_at, it.next_at, it.last
+                ),
+            };
+            self.book.violate(Breach::Lost, format!("task {} is {name}, and no webhook said so: {fate}", task.id));
+        }
+        Ok(())
     }
 
     /// The watcher saw what the service lists: each event once, in order.

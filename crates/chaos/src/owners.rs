@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use coprocessor_api::{
-    KeyRequest, Scope, TaskState, TaskView, WebhookRequest,
+    DeliveryView, KeyRequest, Scope, TaskState, TaskView, WebhookRequest,
     client::{Client, ClientError, Deployment, Page, TaskFilter},
 };
 use coprocessor_types::ProgramId;
@@ -31,6 +31,8 @@ pub(crate) struct Owner {
     /// One client for each coprocessor.
     pub(crate) doors: Vec<Client>,
     pub(crate) programs: Vec<ProgramId>,
+    /// Its webhook's id.
+    webhook: String,
 }
 
 /// Makes keys, programs and webhooks, while nothing is harmed yet.
@@ -67,8 +69,8 @@ pub(crate) async fn make(system: &System, admin: &SecretString) -> Result<Vec<Ow
             events: Vec::new(),
             secret: Some(WEBHOOK_SECRET.to_owned()),
         };
-        doors[0].add_webhook(&webhook).await.context("a webhook cannot be registered")?;
-        owners.push(Owner { name: name.to_owned(), doors, programs });
+        let made = doors[0].add_webhook(&webhook).await.context("a webhook cannot be registered")?;
+        owners.push(Owner { name: name.to_owned(), doors, programs, webhook: made.webhook.id });
     }
     Ok(owners)
 }
@@ -131,6 +133,21 @@ impl Owner {
             match list.next {
                 Some(next) => cursor = Some(next),
                 None => return Ok(tasks),
+            }
+        }
+    }
+
+    /// All deliveries of its webhook.
+    pub(crate) async fn deliveries(&self) -> Result<Vec<DeliveryView>, Miss> {
+        let mut deliveries = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = Page { cursor, limit: Some(PAGE) };
+            let list = answer(self.doors[0].deliveries(&self.webhook, &page)).await?;
+            deliveries.extend(list.items);
+            match list.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(deliveries),
             }
         }
     }

@@ -20,14 +20,22 @@ const RETRIES: u32 = 3;
 /// Unfinished tasks that are named when time is up.
 const NAMED: usize = 20;
 
+/// How waiting ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    pub(crate) took: Duration,
+    /// Nothing is unfinished.
+    pub(crate) all: bool,
+}
+
 /// Waits until every task has finished and none of those that could be delivered has failed in passing; writes down what
 /// is left when `patience` is over. Returns how long it took.
-pub(crate) async fn settle(owners: &[Owner], book: &Book, patience: Duration) -> Duration {
+pub(crate) async fn settle(owners: &[Owner], book: &Book, patience: Duration) -> Settled {
     let began = Instant::now();
     let mut said = Instant::now();
     loop {
         let missing = match look(owners, book).await {
-            Ok(unfinished) if unfinished.is_empty() => return began.elapsed(),
+            Ok(unfinished) if unfinished.is_empty() => return Settled { took: began.elapsed(), all: true },
             Ok(unfinished) => Ok(unfinished),
             Err(miss) => Err(miss),
         };
@@ -38,7 +46,7 @@ pub(crate) async fn settle(owners: &[Owner], book: &Book, patience: Duration) ->
                     book.violate(Breach::Other, format!("tasks cannot be listed after everything is healed: {miss}"));
                 }
             }
-            return began.elapsed();
+            return Settled { took: began.elapsed(), all: false };
         }
         if said.elapsed() > Duration::from_secs(10) {
             said = Instant::now();
