@@ -30,7 +30,7 @@ struct Crashing {
 impl Crashing {
     async fn start() -> Option<Self> {
         let cluster = skip_or_fail(Postgres::start(SETTINGS))?;
-        // Steps stay in the server's memory, so that killing it is sure to lose those that nothing made durable.
+        // Steps stay in the server's memory for longer, so that killing it loses those that nothing made durable.
         cluster.sql(&cluster.url(), "ALTER SYSTEM SET wal_writer_delay = '10s'").unwrap();
         cluster.sql(&cluster.url(), "SELECT pg_reload_conf()").unwrap();
         let url = cluster.create_database("crashing").unwrap();
@@ -57,52 +57,70 @@ async fn answered<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -
     }
 }
 
+/// How often a crash may come after the server has written its log after all.
+const CRASHES: usize = 20;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_that_a_crash_took_back_can_finish_nothing() {
     let Some(mut crashing) = Crashing::start().await else { return };
     let store = crashing.store.clone();
     let program = program(&*store, 1).await;
-    let id = admitted(store.admit(new_task(&program), ROOM).await.unwrap()).id;
-    let held = claim(&*store, Stage::Execute).await;
-    let seen = store.events(id, 0, 10).await.unwrap().last().unwrap().seq;
-    crashing.crash();
+    for _ in 0..CRASHES {
+        let id = admitted(store.admit(new_task(&program), ROOM).await.unwrap()).id;
+        let held = claim(&*store, Stage::Execute).await;
+        let seen = store.events(id, 0, 10).await.unwrap().last().unwrap().seq;
+        crashing.crash();
+        let kept = answered(|| store.task(id)).await.unwrap();
+        if kept.fence == held.task.fence {
+            store.cancel(id).await.unwrap();
+            continue;
+        }
 
-    // It is as if nobody had claimed it; but whoever claims it now has another fence, and its events other numbers.
-    let kept = answered(|| store.task(id)).await.unwrap();
-    assert_eq!((kept.state, kept.fence), (TaskState::Queued, 0));
-    assert_eq!(event_names(&*store, id).await, ["admitted"]);
-    let again = claim(&*store, Stage::Execute).await;
-    assert!(again.task.id == id && again.task.fence > held.task.fence, "{}", again.task.fence);
-    assert!(store.events(id, 0, 10).await.unwrap().last().unwrap().seq > seen);
+        // It is as if nobody had claimed it; but whoever claims it now has another fence, and its events other numbers.
+        assert_eq!((kept.state, kept.fence), (TaskState::Queued, 0));
+        assert_eq!(event_names(&*store, id).await, ["admitted"]);
+        let again = claim(&*store, Stage::Execute).await;
+        assert!(again.task.id == id && again.task.fence > held.task.fence, "{}", again.task.fence);
+        assert!(store.events(id, 0, 10).await.unwrap().last().unwrap().seq > seen);
 
-    let outcome = |content: &[u8]| executed_with(write(0, &[(0, content)]));
-    let late = store.finish_step(id, held.task.fence, outcome(b"lost")).await;
-    assert!(matches!(late, Err(StoreError::StaleFence { .. })), "{late:?}");
-    assert_eq!(store.heartbeat(&[(id, held.task.fence)], HOUR).await.unwrap(), [(id, held.task.fence)]);
-    store.finish_step(id, again.task.fence, outcome(b"kept")).await.unwrap();
-    assert_eq!(volume(&*store, program.id, [0]), (1, [Some(b"kept".to_vec())]));
+        let outcome = |content: &[u8]| executed_with(write(0, &[(0, content)]));
+        let late = store.finish_step(id, held.task.fence, outcome(b"lost")).await;
+        assert!(matches!(late, Err(StoreError::StaleFence { .. })), "{late:?}");
+        assert_eq!(store.heartbeat(&[(id, held.task.fence)], HOUR).await.unwrap(), [(id, held.task.fence)]);
+        store.finish_step(id, again.task.fence, outcome(b"kept")).await.unwrap();
+        assert_eq!(volume(&*store, program.id, [0]), (1, [Some(b"kept".to_vec())]));
+        return;
+    }
+    panic!("no crash took a claim back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_that_a_crash_took_back_is_taken_back_whole() {
     let Some(mut crashing) = Crashing::start().await else { return };
     let store = crashing.store.clone();
-    let program = program(&*store, 1).await;
-    let id = admitted(store.admit(new_task(&program), ROOM).await.unwrap()).id;
-    let held = claim(&*store, Stage::Execute).await;
-    // What came before is durable with this; what comes after is not.
-    store.flush().await.unwrap();
-    let outcome = executed_with(write(0, &[(0, b"page")]));
-    store.finish_step(id, held.task.fence, outcome.clone()).await.unwrap();
-    crashing.crash();
+    for nonce in 0..CRASHES as u64 {
+        let program = program(&*store, nonce).await;
+        let id = admitted(store.admit(new_task(&program), ROOM).await.unwrap()).id;
+        let held = claim(&*store, Stage::Execute).await;
+        // What came before is durable with this; what comes after is not.
+        store.flush().await.unwrap();
+        let outcome = executed_with(write(0, &[(0, b"page")]));
+        store.finish_step(id, held.task.fence, outcome.clone()).await.unwrap();
+        crashing.crash();
+        let kept = answered(|| store.task(id)).await.unwrap();
+        if kept.state == TaskState::Proving {
+            continue;
+        }
 
-    let kept = answered(|| store.task(id)).await.unwrap();
-    assert_eq!((kept.state, kept.fence, kept.witness), (TaskState::Executing, held.task.fence, None));
-    assert_eq!(volume(&*store, program.id, [0]), (0, [None]));
-    assert_eq!(event_names(&*store, id).await, ["admitted", "claimed"]);
-    // The claim is durable, so it is still this worker's.
-    store.finish_step(id, held.task.fence, outcome).await.unwrap();
-    assert_eq!(volume(&*store, program.id, [0]), (1, [Some(b"page".to_vec())]));
+        assert_eq!((kept.state, kept.fence, kept.witness), (TaskState::Executing, held.task.fence, None));
+        assert_eq!(volume(&*store, program.id, [0]), (0, [None]));
+        assert_eq!(event_names(&*store, id).await, ["admitted", "claimed"]);
+        // The claim is durable, so it is still this worker's.
+        store.finish_step(id, held.task.fence, outcome).await.unwrap();
+        assert_eq!(volume(&*store, program.id, [0]), (1, [Some(b"page".to_vec())]));
+        return;
+    }
+    panic!("no crash took a step back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,9 +2,12 @@
 
 use super::{
     InDirectory,
-    contract::fixture::{HOUR, ROOM, admitted, claim, event, executed, new_task, program, task},
+    contract::{
+        fixture::{HOUR, ROOM, admitted, claim, event, executed, new_task, program, task},
+        webhooks::hook,
+    },
 };
-use coprocessor_store::{Change, Claim, NewTask, Stage, Store, postgres::PostgresStore};
+use coprocessor_store::{Change, Claim, NewTask, Stage, Store, Webhooks, postgres::PostgresStore};
 use coprocessor_types::{OwnerId, TaskId};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -50,6 +53,31 @@ async fn an_event_waits_for_a_lower_number_that_may_still_come() {
         assert_eq!(names, [(first.id, "slow"), (later.id, "admitted")]);
         assert_eq!(store.last_event().await.unwrap(), last);
     }
+}
+
+/// Writes an event like the first one there is.
+const WRITE: &str = "INSERT INTO events (task, owner, at, state, name, detail) \
+     SELECT task, owner, at, state, 'admitted', detail FROM events ORDER BY seq LIMIT 1";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_waits_for_a_lower_number_of_a_later_transaction_too() {
+    let Some(backing) = InDirectory::start().await else { return };
+    let store = backing.store.clone().unwrap();
+    let program = program(&*store, 1).await;
+    task(&*store, &program).await;
+    let before = store.last_event().await.unwrap();
+    assert!(store.add_webhook(hook("alice", &["admitted"])).await.unwrap());
+    // The one that begins first draws its number last, and ends first: no transaction has ended after the other began.
+    let (first, second) = (session(&backing.url).await, session(&backing.url).await);
+    first.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+    second.batch_execute(&format!("BEGIN; {WRITE}")).await.unwrap();
+    first.batch_execute(&format!("{WRITE}; COMMIT")).await.unwrap();
+    assert_eq!(store.owner_events(None, before, 100).await.unwrap(), []);
+    assert_eq!(store.queue_deliveries(100).await.unwrap(), (0, false));
+    second.batch_execute("COMMIT").await.unwrap();
+    let numbers: Vec<_> = store.owner_events(None, before, 100).await.unwrap().iter().map(|event| event.seq).collect();
+    assert_eq!(numbers, [before + 1, before + 2]);
+    assert_eq!(store.queue_deliveries(100).await.unwrap(), (2, false));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

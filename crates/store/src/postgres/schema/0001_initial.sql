@@ -247,11 +247,9 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_by_task ON idempotency (task);
 
--- Whoever draws a number has a transaction id by then: readers wait for all that were running when the last number had been
--- drawn.
+-- Whoever draws a number holds this table's lock by then: readers wait for those who do.
 CREATE TABLE events (
-    seq     bigint PRIMARY KEY
-            DEFAULT (CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('events_seq') END),
+    seq     bigint PRIMARY KEY DEFAULT nextval('events_seq'),
     task    bytea NOT NULL,
     owner   text COLLATE "C" NOT NULL,
     at      bigint NOT NULL,
