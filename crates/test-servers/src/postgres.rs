@@ -124,7 +124,8 @@ impl Postgres {
     /// When the system refuses.
     pub fn kill(&mut self) -> Result<(), ServerError> {
         let Some(mut server) = self.server.take() else { return Ok(()) };
-        // Read before its parent is gone, after which they are nobody's.
+        // Listed before their parent is gone, after which they are nobody's; and while it makes no more.
+        halt(server.id());
         let children = children_of(server.id());
         server.kill().map_err(ServerError::io("killing the server"))?;
         server.wait().map_err(ServerError::io("waiting for the server"))?;
@@ -359,6 +360,16 @@ fn is_ready(file: &Path, server: u32) -> bool {
     let lines: Vec<_> = text.lines().collect();
     lines.first().is_some_and(|line| *line == server.to_string())
         && lines.get(7).is_some_and(|line| line.trim() == "ready")
+}
+
+/// Stops a process where it is. One that is gone stays so.
+fn halt(process: u32) {
+    let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) else { return };
+    let deadline = Instant::now() + PATIENCE;
+    let halted = || status(pid.as_raw_nonzero().get()).is_none_or(|(state, _)| matches!(state, 'T' | 'Z'));
+    while kill_process(pid, Signal::STOP).is_ok() && !halted() && Instant::now() < deadline {
+        sleep(Duration::from_millis(1));
+    }
 }
 
 fn children_of(parent: u32) -> Vec<i32> {
