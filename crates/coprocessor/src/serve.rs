@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use axum::serve::ListenerExt;
-use coprocessor_engine::{Engine, EngineConfig, OwnerLimits, Parts, ProverPool, Workers};
+use coprocessor_engine::{Engine, EngineConfig, OwnerLimits, Parts, PoolSettings, ProverPool, Workers};
 use coprocessor_sandbox::{Sandbox, SandboxConfig};
 use coprocessor_store::{Retention, Store};
 use std::{sync::Arc, time::Duration};
@@ -83,7 +83,8 @@ async fn stopped(stop: StopSignals, stopping: &CancellationToken, grace: Duratio
 async fn engine(args: &ServeArgs, store: Arc<dyn Store>) -> anyhow::Result<Engine> {
     let config = engine_config(args);
     let sandbox = Sandbox::new(sandbox_config(&args.work, config.workers)).context("cannot set the sandbox up")?;
-    let provers = ProverPool::load(Arc::clone(&store), nodes::configured(args)?, args.insecure).await?;
+    let reaching = PoolSettings { insecure: args.insecure, allow: args.work.webhook_allow.clone() };
+    let provers = ProverPool::load(Arc::clone(&store), nodes::configured(args)?, reaching).await?;
     Ok(Engine::new(Parts { store, sandbox, provers, verifiers: verifiers::all(), setup: verifiers::setup(), config }))
 }
 

@@ -53,7 +53,7 @@ pub use error::EngineError;
 pub use files::{DirectoryListing, FileOrDirectory};
 pub use keys::new_key;
 pub use owners::OwnerLimits;
-pub use pool::{NodeView, ProverPool, ProverSource};
+pub use pool::{NodeView, PoolSettings, ProverPool, ProverSource};
 pub use provers::NodeRegistration;
 pub use runner::Running;
 pub use upkeep::{Collection, StorageReport};

@@ -1,6 +1,5 @@
 //! Prover nodes as people see them: their own and those that prove for everybody.
 
-use coprocessor_outbound::Target;
 use coprocessor_store::{ProverRecord, Scope};
 use coprocessor_types::OwnerId;
 use jiff::Timestamp;
@@ -34,21 +33,17 @@ impl Engine {
     /// Registers a node in the name of the caller's owner. False when that owner has one at that address already.
     ///
     /// A node that is not an administrator's has to be at public addresses, or at a host that the operator allows
-    /// ([`WebhookSettings::allow`](crate::WebhookSettings::allow)): the service would else be led to ask its own network.
-    /// That is looked at now, not with every connection.
+    /// ([`PoolSettings::allow`](crate::PoolSettings::allow)): the service would else be led to ask its own network. That is looked
+    /// at now and with every connection.
     ///
     /// # Errors
     /// Not an address of a node, or one that its secret must not be sent to; a shared one without being an administrator.
     pub async fn add_prover(&self, caller: &Caller, node: NodeRegistration) -> Result<bool, EngineError> {
         caller.require(if node.shared { Scope::Admin } else { Scope::Deploy })?;
         self.inner.check_room()?;
-        if !caller.is_admin() {
-            let invalid = |reason: String| EngineError::InvalidRequest(format!("the node's address: {reason}"));
-            let target: Target = node.address.parse().map_err(|error| invalid(format!("{error}")))?;
-            self.inner.outbound()?.vet(&target).await.map_err(|error| invalid(error.to_string()))?;
-        }
         let NodeRegistration { address, secret, shared } = node;
-        let record = ProverRecord { address, owner: caller.owner.clone(), shared, secret, added_at: Timestamp::now() };
+        let (owner, trusted, added_at) = (caller.owner.clone(), caller.is_admin(), Timestamp::now());
+        let record = ProverRecord { address, owner, shared, trusted, secret, added_at };
         self.inner.provers.add(record).await
     }
 

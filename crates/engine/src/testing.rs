@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Caller, Engine, EngineConfig, Parts, ProverPool, ProverSource, TaskRequest, Workers};
+use crate::{Caller, Engine, EngineConfig, Parts, PoolSettings, ProverPool, ProverSource, TaskRequest, Workers};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -317,7 +317,7 @@ impl Bench {
 
 async fn engine(store: &Arc<dyn Store>, config: EngineConfig, nodes: &[&Arc<FakeNode>]) -> Engine {
     let nodes = nodes.iter().map(|node| (Arc::clone(*node) as Arc<dyn ProverNode>, ProverSource::Configured)).collect();
-    let provers = ProverPool::load(Arc::clone(store), nodes, false).await.unwrap();
+    let provers = ProverPool::load(Arc::clone(store), nodes, PoolSettings::default()).await.unwrap();
     let sandbox = SandboxConfig { threads: config.workers.controllers, ..SandboxConfig::default() };
     Engine::new(Parts {
         store: Arc::clone(store),

@@ -52,8 +52,7 @@ const MAX_ANSWER: usize = 4096;
 /// How webhooks are sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WebhookSettings {
-    /// Hosts that may be loopback or private, and reached without TLS: for webhooks, and for prover nodes that owners bring.
-    /// All others have to be at public addresses.
+    /// Hosts that may be loopback or private, and reached without TLS. All others have to be at public addresses.
     pub allow: Vec<AllowedHost>,
     /// Whether `http` addresses are taken for other hosts than those allowed.
     pub insecure: bool,

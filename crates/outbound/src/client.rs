@@ -5,7 +5,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::{
-    AllowedHost, OutboundError, Resolve, SystemResolver, Target, is_public,
+    AllowedHost, Dialer, OutboundError, Resolve, SystemResolver, Target,
     resolve::{Guard, LookUpError},
 };
 
@@ -43,7 +43,7 @@ impl Answer {
 #[derive(Clone)]
 pub struct GuardedClient {
     settings: Arc<GuardSettings>,
-    resolver: Arc<dyn Resolve>,
+    dialer: Dialer,
     /// Connects to public addresses alone.
     guarded: reqwest::Client,
     /// For allowed hosts. Apart, so that no connection of one is ever taken for the other.
@@ -76,12 +76,14 @@ impl GuardedClient {
                 .build()
                 .map_err(OutboundError::SetUp)
         };
-        Ok(Self { guarded: client(false)?, open: client(true)?, settings: Arc::new(settings), resolver })
+        let (guarded, open) = (client(false)?, client(true)?);
+        let dialer = Dialer::with_resolver(settings.allow.clone(), settings.timeout, resolver);
+        Ok(Self { settings: Arc::new(settings), dialer, guarded, open })
     }
 
     /// Whether the operator allowed the target's host, wherever it is.
     pub fn allows(&self, target: &Target) -> bool {
-        self.settings.allow.iter().any(|allowed| allowed.matches(target.host(), target.port()))
+        self.dialer.allows(target)
     }
 
     /// Refuses a target whose host is an address that must not be reached. Where the host is a name, only a request tells.
@@ -89,32 +91,7 @@ impl GuardedClient {
     /// # Errors
     /// [`OutboundError::Refused`].
     pub fn check(&self, target: &Target) -> Result<(), OutboundError> {
-        match target.address() {
-            Some(address) if !is_public(address) && !self.allows(target) => {
-                Err(OutboundError::Refused { host: target.host().to_owned() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses a target unless all of its host's addresses are public now. For what is reached by other means than this client:
-    /// those may be led elsewhere later, where names change their addresses.
-    ///
-    /// # Errors
-    /// [`OutboundError::Refused`], [`OutboundError::Unresolved`].
-    pub async fn vet(&self, target: &Target) -> Result<(), OutboundError> {
-        self.check(target)?;
-        if target.address().is_some() || self.allows(target) {
-            return Ok(());
-        }
-        let found = tokio::time::timeout(self.settings.timeout, self.resolver.resolve(target.host())).await;
-        let host = target.host().to_owned();
-        match found {
-            Ok(Ok(found)) if found.is_empty() => Err(OutboundError::Unresolved { host }),
-            Ok(Ok(found)) if found.iter().all(|address| is_public(*address)) => Ok(()),
-            Ok(Ok(_)) => Err(OutboundError::Refused { host }),
-            Ok(Err(_)) | Err(_) => Err(OutboundError::Unresolved { host }),
-        }
+        self.dialer.check(target)
     }
 
     /// Sends `body` with `headers` and waits for the answer.

@@ -1,7 +1,8 @@
-//! HTTP requests to addresses that somebody else chose: the owner of a webhook, a program.
+//! Requests and connections to addresses that somebody else chose: the owner of a webhook or of a prover node, a program.
 //!
 //! Whoever can make a service send requests can make it reach what only the service can: itself, its neighbours, the
-//! metadata service of the cloud it runs in. [`GuardedClient`] is the one way out of this process for such requests.
+//! metadata service of the cloud it runs in. [`GuardedClient`] is the one way out of this process for such requests over HTTP, and
+//! [`Dialer`] for what has a protocol of its own.
 //!
 //! # What it guarantees
 //! - **Only public addresses.** A host is resolved, its addresses are judged by [`is_public`], and a connection is made to
@@ -21,6 +22,7 @@
 mod address;
 mod allow;
 mod client;
+mod dial;
 mod error;
 mod resolve;
 mod target;
@@ -28,6 +30,7 @@ mod target;
 pub use address::is_public;
 pub use allow::{AllowedHost, AllowedHostError};
 pub use client::{Answer, GuardSettings, GuardedClient};
+pub use dial::Dialer;
 pub use error::OutboundError;
 pub use resolve::{Resolve, SystemResolver};
 pub use target::{MAX_TARGET, Target, TargetError};

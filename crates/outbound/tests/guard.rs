@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use bytes::Bytes;
-use coprocessor_outbound::{Answer, GuardSettings, GuardedClient, OutboundError, Resolve, Target};
+use coprocessor_outbound::{Answer, Dialer, GuardSettings, GuardedClient, OutboundError, Resolve, Target};
 use std::{
     collections::VecDeque,
     future::Future,
@@ -238,16 +238,49 @@ async fn a_header_that_would_smuggle_another_is_refused() {
     assert!(matches!(error, OutboundError::Header(name) if name == "a"));
 }
 
+fn dialer(allow: &[&str], answers: &[&[IpAddr]]) -> Dialer {
+    let GuardSettings { allow, timeout, .. } = settings(allow);
+    let answers = answers.iter().map(|answer| answer.to_vec()).collect();
+    Dialer::with_resolver(allow, timeout, Arc::new(Scripted(Mutex::new(answers))))
+}
+
 #[tokio::test]
-async fn a_name_is_vetted_by_all_of_its_addresses() {
+async fn a_name_is_vetted_by_its_addresses() {
     let public: IpAddr = "1.1.1.1".parse().unwrap();
     let to: Target = "http://node.example.com:1/".parse().unwrap();
-    scripted(&[], &[&[public]]).vet(&to).await.unwrap();
-    scripted(&["node.example.com"], &[&[HERE]]).vet(&to).await.unwrap();
-    let refused = scripted(&[], &[&[public, HERE]]).vet(&to).await;
+    dialer(&[], &[&[public]]).vet(&to).await.unwrap();
+    dialer(&[], &[&[public, HERE]]).vet(&to).await.unwrap();
+    dialer(&["node.example.com"], &[&[HERE]]).vet(&to).await.unwrap();
+    let refused = dialer(&[], &[&[HERE]]).vet(&to).await;
     assert!(matches!(refused, Err(OutboundError::Refused { .. })), "{refused:?}");
-    let refused = scripted(&[], &[&[public]]).vet(&"http://127.0.0.1/".parse().unwrap()).await;
+    let refused = dialer(&[], &[&[public]]).vet(&"http://127.0.0.1/".parse().unwrap()).await;
     assert!(matches!(refused, Err(OutboundError::Refused { .. })), "{refused:?}");
-    let refused = scripted(&[], &[&[]]).vet(&to).await;
+    let refused = dialer(&[], &[&[]]).vet(&to).await;
     assert!(matches!(refused, Err(OutboundError::Unresolved { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_connection_is_made_to_what_was_judged_for_it() {
+    let server = Server::start(Vec::new()).await;
+    let to = server.at("node.example.com");
+    let public: IpAddr = "1.1.1.1".parse().unwrap();
+    // The name led to a public address when it was vetted, and leads here now.
+    let rebinding = dialer(&[], &[&[public], &[HERE]]);
+    rebinding.vet(&to).await.unwrap();
+    let refused = rebinding.connect(&to).await.map(drop);
+    assert!(matches!(refused, Err(OutboundError::Refused { .. })), "{refused:?}");
+    for literal in ["127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"] {
+        let refused = dialer(&[], &[&[public]]).connect(&server.at(literal)).await.map(drop);
+        assert!(matches!(refused, Err(OutboundError::Refused { .. })), "{literal}: {refused:?}");
+    }
+    assert_eq!(server.connections(), 0);
+
+    let open = dialer(&["node.example.com", "127.0.0.1"], &[&[HERE]]);
+    for target in [to, server.at("127.0.0.1")] {
+        let stream = open.connect(&target).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap().port(), server.port);
+    }
+    let nobody: Target = "http://127.0.0.1:1/".parse().unwrap();
+    let failed = open.connect(&nobody).await.map(drop);
+    assert!(matches!(failed, Err(OutboundError::Connect { .. })), "{failed:?}");
 }

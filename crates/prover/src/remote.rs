@@ -1,6 +1,7 @@
 //! A node on another machine, or in another process.
 
 mod address;
+mod dial;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +24,9 @@ use crate::{
     },
 };
 use address::Address;
+use dial::Connector;
+
+pub use dial::Dial;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// For calls that only look something up.
@@ -40,6 +44,8 @@ const MAX_PUBLIC_INPUTS: usize = 64 << 20;
 pub struct RemoteNode {
     address: String,
     endpoint: Endpoint,
+    /// What connects; else it is connected to wherever its name leads.
+    dial: Option<Dial>,
     secret: Option<MetadataValue<Ascii>>,
     /// Made within the runtime that uses it.
     channel: OnceLock<Channel>,
@@ -95,11 +101,20 @@ impl RemoteNode {
             endpoint = endpoint.tls_config(config).map_err(bad)?;
         }
         let secret = secret.as_ref().map(bearer).transpose()?;
-        Ok(Self { address: url, endpoint, secret, channel: OnceLock::new() })
+        Ok(Self { address: url, endpoint, dial: None, secret, channel: OnceLock::new() })
+    }
+
+    /// The same, over connections that `dial` makes. TLS, where the address asks for it, is spoken over them all the same.
+    #[must_use]
+    pub fn through(self, dial: Dial) -> Self {
+        Self { dial: Some(dial), channel: OnceLock::new(), ..self }
     }
 
     fn client(&self) -> ProverClient<Channel> {
-        let channel = self.channel.get_or_init(|| self.endpoint.connect_lazy());
+        let channel = self.channel.get_or_init(|| match &self.dial {
+            None => self.endpoint.connect_lazy(),
+            Some(dial) => self.endpoint.connect_with_connector_lazy(Connector(dial.clone())),
+        });
         ProverClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 

@@ -13,6 +13,8 @@ pub struct ProverRecord {
     pub owner: OwnerId,
     /// Whether it proves for everybody; else for its owner alone.
     pub shared: bool,
+    /// Whether an administrator brought it: then it is reached wherever it is, else at public addresses alone.
+    pub trusted: bool,
     /// The node's shared secret. Never printed.
     pub secret: Option<SecretString>,
     /// When it was registered.

@@ -3,6 +3,7 @@
 mod health;
 mod member;
 
+use coprocessor_outbound::{AllowedHost, Dialer, Target};
 use coprocessor_prover::{NodeError, NodeInfo, ProverNode, remote::RemoteNode};
 use coprocessor_store::{ProverRecord, Store};
 use coprocessor_types::{Backend, OwnerId, ProofKind, TaskId};
@@ -10,6 +11,7 @@ use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use jiff::Timestamp;
 use std::{
     collections::HashSet,
+    io,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
@@ -25,6 +27,9 @@ const RELOAD: Duration = Duration::from_secs(10);
 
 /// How long the other nodes may take to answer once one of them could take the job.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// How long finding and reaching a node that an owner brought may take.
+const DIAL: Duration = Duration::from_secs(5);
 
 /// How long a node may take to say whether it has a job.
 const JOIN: Duration = Duration::from_secs(3);
@@ -71,6 +76,15 @@ pub(crate) struct Wanted<'a> {
     pub(crate) kind: ProofKind,
 }
 
+/// How nodes are reached.
+#[derive(Clone, Debug, Default)]
+pub struct PoolSettings {
+    /// Whether secrets may travel in clear text.
+    pub insecure: bool,
+    /// Where nodes that are not an administrator's may be, beside public addresses.
+    pub allow: Vec<AllowedHost>,
+}
+
 /// The nodes. Cheap to clone.
 #[derive(Clone)]
 pub struct ProverPool(Arc<Pool>);
@@ -79,6 +93,7 @@ struct Pool {
     members: RwLock<Vec<Arc<Member>>>,
     store: Arc<dyn Store>,
     insecure: bool,
+    dialer: Dialer,
     /// Another process, or this one, has registered or forgotten a node.
     changed: Notify,
     /// Registered addresses that cannot be used: said once.
@@ -86,18 +101,20 @@ struct Pool {
 }
 
 impl ProverPool {
-    /// The nodes of `configured`, and those that the store remembers. `insecure` lets secrets travel in clear text.
+    /// The nodes of `configured`, and those that the store remembers.
     ///
     /// # Errors
     /// The store's.
     pub async fn load(
         store: Arc<dyn Store>,
         configured: Vec<(Arc<dyn ProverNode>, ProverSource)>,
-        insecure: bool,
+        settings: PoolSettings,
     ) -> Result<Self, EngineError> {
+        let PoolSettings { insecure, allow } = settings;
+        let dialer = Dialer::new(allow, DIAL);
         let members = configured.into_iter().map(|(node, source)| Arc::new(Member::new(node, source))).collect();
         let (changed, left_out) = Default::default();
-        let pool = Self(Arc::new(Pool { members: RwLock::new(members), store, insecure, changed, left_out }));
+        let pool = Self(Arc::new(Pool { members: RwLock::new(members), store, insecure, dialer, changed, left_out }));
         pool.reload().await?;
         Ok(pool)
     }
@@ -105,7 +122,7 @@ impl ProverPool {
     /// Registers a node. False when its owner has it already, or when it is the service's own.
     ///
     /// # Errors
-    /// Not an address of a node, or one that its secret must not be sent to.
+    /// Not an address of a node, or one that its secret must not be sent to, or where such a node must not be.
     pub async fn add(&self, record: ProverRecord) -> Result<bool, EngineError> {
         let node = self.connect(&record).map_err(|error| match error {
             // Nothing was asked of the node yet: it is the request that cannot be used.
@@ -116,6 +133,11 @@ impl ProverPool {
             return Ok(false);
         }
         let record = ProverRecord { address: node.address().to_owned(), ..record };
+        if !record.trusted {
+            let invalid = |reason: String| EngineError::InvalidRequest(format!("the node's address: {reason}"));
+            let target: Target = record.address.parse().map_err(|error| invalid(format!("{error}")))?;
+            self.0.dialer.vet(&target).await.map_err(|error| invalid(error.to_string()))?;
+        }
         let added = self.0.store.add_prover(record).await?;
         self.reload().await?;
         Ok(added)
@@ -268,9 +290,22 @@ impl ProverPool {
         Ok(())
     }
 
-    /// A node is told its own secret and no other.
+    /// A node is told its own secret and no other. One that is not an administrator's is looked up and judged with every
+    /// connection: a name that leads elsewhere later would have the service ask its own network.
     fn connect(&self, record: &ProverRecord) -> Result<RemoteNode, NodeError> {
-        RemoteNode::new(&record.address, record.secret.clone(), self.0.insecure)
+        let node = RemoteNode::new(&record.address, record.secret.clone(), self.0.insecure)?;
+        if record.trusted {
+            return Ok(node);
+        }
+        let target: Target = node.address().parse().map_err(|error| NodeError::BadAddress {
+            address: node.address().to_owned(),
+            reason: format!("{error}"),
+        })?;
+        let dialer = self.0.dialer.clone();
+        Ok(node.through(Arc::new(move || {
+            let (dialer, target) = (dialer.clone(), target.clone());
+            Box::pin(async move { dialer.connect(&target).await.map_err(io::Error::other) })
+        })))
     }
 
     fn members(&self) -> Vec<Arc<Member>> {

@@ -118,6 +118,7 @@ async fn nodes_registered_elsewhere_are_known_here_and_their_history_stays() {
         address: "http://127.0.0.1:9".into(),
         owner: owner("alice"),
         shared: false,
+        trusted: true,
         secret: None,
         added_at: Timestamp::UNIX_EPOCH,
     };
@@ -139,6 +140,7 @@ async fn two_owners_may_bring_a_node_at_the_same_address() {
         address: "127.0.0.1:9".into(),
         owner,
         shared: false,
+        trusted: true,
         secret: None,
         added_at: Timestamp::now(),
     };
@@ -150,4 +152,41 @@ async fn two_owners_may_bring_a_node_at_the_same_address() {
     let left = pool.view(None).await;
     assert_eq!((left.len(), left[0].owner.as_ref()), (1, Some(&owner("bob"))));
     assert!(pool.remove(&owner("alice"), &address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_node_that_nobody_vouches_for_is_not_reached_inside_the_services_network() {
+    let (bench, pool) = pool(Vec::new()).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // As if both names had led elsewhere when they were registered.
+    let record = |host: &str, trusted| ProverRecord {
+        address: format!("http://{host}:{port}"),
+        owner: owner("alice"),
+        shared: false,
+        trusted,
+        secret: None,
+        added_at: Timestamp::UNIX_EPOCH,
+    };
+    for host in ["localhost", "127.0.0.1"] {
+        assert!(bench.store.add_prover(record(host, false)).await.unwrap());
+    }
+    pool.reload().await.unwrap();
+    let seen = pool.view(None).await;
+    assert_eq!(seen.len(), 2);
+    for node in seen {
+        let error = node.info.map(drop).unwrap_err().to_string();
+        assert!(error.contains("no public address"), "{error}");
+    }
+    let connected = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
+    assert!(connected.is_err(), "somebody connected");
+    // One that an administrator brought is.
+    assert!(bench.store.remove_prover(&owner("alice"), &record("127.0.0.1", false).address).await.unwrap());
+    pool.reload().await.unwrap();
+    assert!(bench.store.add_prover(record("127.0.0.1", true)).await.unwrap());
+    pool.reload().await.unwrap();
+    tokio::select! {
+        connected = listener.accept() => drop(connected.unwrap()),
+        _ = pool.view(None) => panic!("nothing was asked of it"),
+    }
 }

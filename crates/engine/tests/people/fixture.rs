@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use coprocessor_engine::{
-    Caller, Deployed, Deployment, Engine, EngineConfig, EngineError, Parts, ProverPool, ProverSource, Scopes,
-    TaskRequest, WebhookSettings,
+    Caller, Deployed, Deployment, Engine, EngineConfig, EngineError, Parts, PoolSettings, ProverPool, ProverSource,
+    Scopes, TaskRequest, WebhookSettings,
 };
 use coprocessor_prover::{
     ProverNode,
@@ -113,7 +113,8 @@ pub(crate) async fn engine(store: &Arc<dyn Store>, set: impl FnOnce(&mut EngineC
     set(&mut config);
     let node = Node::new(vec![Arc::new(MockBackend::new(MockConfig::default()))], NodeConfig::default());
     let nodes: Vec<(Arc<dyn ProverNode>, ProverSource)> = vec![(Arc::new(node), ProverSource::InProcess)];
-    let provers = ProverPool::load(Arc::clone(store), nodes, false).await.unwrap();
+    let reaching = PoolSettings { allow: config.webhooks.allow.clone(), ..PoolSettings::default() };
+    let provers = ProverPool::load(Arc::clone(store), nodes, reaching).await.unwrap();
     let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
     let verifiers = Verifiers::small();
     Engine::new(Parts { store: Arc::clone(store), sandbox, provers, verifiers, setup: None, config })

@@ -17,6 +17,7 @@ pub(super) fn list(db: &Connection) -> Result<Vec<ProverRecord>, Fault> {
                 address: row.get("address")?,
                 owner: owner(row)?,
                 shared: row.get("shared")?,
+                trusted: row.get("trusted")?,
                 secret: row.get::<_, Option<String>>("secret")?.map(SecretString::from),
                 added_at: to_time(row.get("added_at")?)?,
             })
@@ -27,7 +28,8 @@ pub(super) fn list(db: &Connection) -> Result<Vec<ProverRecord>, Fault> {
 pub(super) fn add(db: &Connection, prover: &ProverRecord) -> Result<bool, Fault> {
     let added = db
         .prepare_cached(
-            "INSERT INTO provers (owner, address, secret, added_at, shared) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            "INSERT INTO provers (owner, address, secret, added_at, shared, trusted) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             prover.owner.as_str(),
@@ -35,6 +37,7 @@ pub(super) fn add(db: &Connection, prover: &ProverRecord) -> Result<bool, Fault>
             prover.secret.as_ref().map(ExposeSecret::expose_secret),
             from_time(prover.added_at),
             prover.shared,
+            prover.trusted,
         ])?;
     Ok(added > 0)
 }

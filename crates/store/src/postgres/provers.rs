@@ -18,6 +18,7 @@ impl Inner {
                 address: get(row, "address")?,
                 owner: owner(row)?,
                 shared: get(row, "shared")?,
+                trusted: get(row, "trusted")?,
                 secret: get::<Option<String>>(row, "secret")?.map(SecretString::from),
                 added_at: time(row, "added_at")?,
             })
@@ -31,12 +32,13 @@ impl Inner {
             .take()
             .await?
             .execute(
-                "INSERT INTO provers (owner, address, shared, secret, added_at) VALUES ($1, $2, $3, $4, $5) \
+                "INSERT INTO provers (owner, address, shared, trusted, secret, added_at) VALUES ($1, $2, $3, $4, $5, $6) \
                  ON CONFLICT DO NOTHING",
                 &[
                     &prover.owner.as_str(),
                     &prover.address,
                     &prover.shared,
+                    &prover.trusted,
                     &prover.secret.as_ref().map(ExposeSecret::expose_secret),
                     &from_time(prover.added_at),
                 ],

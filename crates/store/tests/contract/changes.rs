@@ -174,6 +174,7 @@ pub(crate) async fn accounts_and_provers_are_told<B: Backing>() {
         address: "http://node".to_owned(),
         owner: owner("alice"),
         shared: true,
+        trusted: true,
         secret: None,
         added_at: Timestamp::from_second(1).unwrap(),
     };

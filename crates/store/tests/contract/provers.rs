@@ -11,6 +11,7 @@ pub(crate) async fn provers_are_kept_with_their_secrets<B: Backing>() {
         address: address.to_owned(),
         owner: owner(name),
         shared: name == "bob",
+        trusted: name == "alice",
         secret: secret.map(SecretString::from),
         added_at: Timestamp::from_second(1_700_000_000).unwrap(),
     };
@@ -29,6 +30,7 @@ pub(crate) async fn provers_are_kept_with_their_secrets<B: Backing>() {
         .collect();
     assert_eq!(secrets, [("alice", Some("swordfish".to_owned())), ("bob", None)]);
     assert_eq!(kept.iter().map(|prover| prover.shared).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(kept.iter().map(|prover| prover.trusted).collect::<Vec<_>>(), [true, false]);
     assert_eq!(kept[0].added_at, record("", "alice", None).added_at);
     assert!(!format!("{kept:?}").contains("swordfish"));
 

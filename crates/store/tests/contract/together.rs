@@ -50,6 +50,7 @@ pub(crate) async fn what_one_process_does_the_other_sees_and_is_told<B: Backing>
         address: "http://node".to_owned(),
         owner: owner("alice"),
         shared: true,
+        trusted: true,
         secret: None,
         added_at: Timestamp::UNIX_EPOCH,
     };

@@ -100,8 +100,9 @@ DROP INDEX events_by_task;
 CREATE INDEX events_by_task ON events (task);
 CREATE INDEX events_by_owner ON events (owner);
 
--- Nodes registered before there were owners prove for everybody, as they did.
+-- Nodes registered before there were owners prove for everybody, as they did, and are reached wherever they are.
 ALTER TABLE provers ADD COLUMN shared INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE provers ADD COLUMN trusted INTEGER NOT NULL DEFAULT 1;
 
 CREATE TABLE owners (
     owner                TEXT PRIMARY KEY,

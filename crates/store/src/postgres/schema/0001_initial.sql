@@ -264,6 +264,7 @@ CREATE TABLE provers (
     owner     text COLLATE "C" NOT NULL,
     address   text COLLATE "C" NOT NULL,
     shared    boolean NOT NULL,
+    trusted   boolean NOT NULL,
     secret    text,
     added_at  bigint NOT NULL,
     PRIMARY KEY (owner, address)
