@@ -38,8 +38,6 @@ pub(crate) struct Audit {
     pub(crate) proofs: usize,
     /// Events that the watchers had to see.
     pub(crate) events: usize,
-    /// Events that watchers saw and that a crash of the database took back, with their steps.
-    pub(crate) taken_back: usize,
     /// Tasks tried again by their owners.
     pub(crate) retried: usize,
     /// Wishes that needed more than one request.
@@ -98,14 +96,14 @@ impl Inspection<'_> {
         self.webhooks(&tasks, received).await?;
         self.ledgers_hold_nothing_else(&tasks, &ledgers);
         audit.events += events.len();
-        self.watched(&events, watcher, audit);
+        self.watched(&events, watcher);
         audit.proofs += self.proofs(&entries, &tasks).await;
         Ok(())
     }
 
     /// How a task ended, and whether it may have ended so.
     fn task(&self, entry: &Entry, task: &TaskView, history: &[&EventView], audit: &mut Audit) {
-        match endings::judge(self.book, entry, task) {
+        match endings::judge(entry, task) {
             Ok(ending) => *audit.endings.entry((entry.wish.class.as_str(), ending)).or_default() += 1,
             Err((breach, what)) => {
                 *audit.endings.entry((entry.wish.class.as_str(), "NOT AS PROMISED".to_owned())).or_default() += 1;
@@ -199,26 +197,20 @@ impl Inspection<'_> {
     }
 
     /// The watcher saw what the service lists: each event once, in order.
-    fn watched(&self, events: &[EventView], watcher: &Watcher, audit: &mut Audit) {
-        let (listed, seen) = (events.iter().map(|event| event.seq), watcher.events());
-        let listed: BTreeSet<u64> = listed.collect();
-        // A crash takes the events of the steps back with them; their numbers are never used again.
-        let taken_back = |number: u64, at| !listed.contains(&number) && self.book.may_be_taken_back(at);
-        let strange = seen.iter().filter(|(number, at)| !listed.contains(number) && !taken_back(*number, *at));
-        let strange: Vec<_> = strange.collect();
-        let numbers: BTreeSet<u64> = seen.iter().map(|(number, _)| *number).collect();
-        let missed: Vec<_> = listed.difference(&numbers).collect();
-        audit.taken_back += seen.iter().filter(|(number, at)| taken_back(*number, *at)).count();
-        if missed.is_empty() && strange.is_empty() {
+    fn watched(&self, events: &[EventView], watcher: &Watcher) {
+        let listed: Vec<u64> = events.iter().map(|event| event.seq).collect();
+        let seen = watcher.events();
+        if seen == listed {
             return;
         }
+        let (listed_set, seen_set): (BTreeSet<_>, BTreeSet<_>) = (listed.iter().collect(), seen.iter().collect());
+        let missed: Vec<_> = listed_set.difference(&seen_set).take(10).collect();
+        let strange: Vec<_> = seen_set.difference(&listed_set).take(10).collect();
         let what = format!(
-            "{}'s stream gave {} events, the service lists {}; missed {:?}, not listed {:?}",
+            "{}'s stream gave {} events, the service lists {}; missed {missed:?}, not listed {strange:?}",
             self.owner.name,
             seen.len(),
-            listed.len(),
-            &missed[..missed.len().min(10)],
-            &strange[..strange.len().min(10)]
+            listed.len()
         );
         self.book.violate(Breach::Lost, what);
     }

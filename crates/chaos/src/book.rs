@@ -1,7 +1,7 @@
 //! What was asked for, and what was answered: the run's own record, that the service's is compared with.
 
 use coprocessor_api::TaskState;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -112,15 +112,8 @@ pub(crate) struct Entry {
     pub(crate) cancel: Cancel,
     /// How often its owner had it tried again.
     pub(crate) retries: u32,
-    /// A state that was seen to be final, and when first: it must stay.
-    pub(crate) seen: Option<Seen>,
-}
-
-/// A final state that was seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Seen {
-    pub(crate) state: TaskState,
-    pub(crate) at: Timestamp,
+    /// A state that was seen to be final: it must stay.
+    pub(crate) seen: Option<TaskState>,
 }
 
 /// What sort of promise was broken.
@@ -144,10 +137,6 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
-/// Steps reach the disk this long after they are committed, at the latest: a database that crashes before takes them back, and
-/// they are done again. (Whoever has asked for something is answered after it is on the disk.)
-const UNTIL_DURABLE: SignedDuration = SignedDuration::from_secs(1);
-
 /// All entries, and what went wrong so far.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -159,8 +148,6 @@ struct Inner {
     entries: Vec<Entry>,
     by_task: BTreeMap<String, usize>,
     violations: Vec<Violation>,
-    /// When the database was killed.
-    crashes: Vec<Timestamp>,
 }
 
 impl Book {
@@ -205,16 +192,6 @@ impl Book {
     /// Writes down a broken promise.
     pub(crate) fn violate(&self, breach: Breach, what: impl Into<String>) {
         self.lock().violations.push(Violation { breach, what: what.into() });
-    }
-
-    /// Writes down that the database is killed.
-    pub(crate) fn crash(&self) {
-        self.lock().crashes.push(Timestamp::now());
-    }
-
-    /// Whether a crash may have taken a step back that was seen at that time.
-    pub(crate) fn may_be_taken_back(&self, seen: Timestamp) -> bool {
-        self.lock().crashes.iter().any(|crash| (seen..=seen + UNTIL_DURABLE).contains(crash))
     }
 
     /// How many promises were broken.
@@ -272,17 +249,6 @@ mod tests {
         book.acknowledge(0, "b");
         assert_eq!(book.broken(), 1);
         assert_eq!(book.entries()[0].task.as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn only_what_was_seen_just_before_a_crash_may_be_taken_back() {
-        let book = Book::default();
-        let now = Timestamp::now();
-        assert!(!book.may_be_taken_back(now));
-        book.crash();
-        assert!(book.may_be_taken_back(now));
-        assert!(!book.may_be_taken_back(now - SignedDuration::from_secs(5)));
-        assert!(!book.may_be_taken_back(now + SignedDuration::from_secs(5)));
     }
 
     #[test]

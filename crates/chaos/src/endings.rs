@@ -2,7 +2,7 @@
 
 use coprocessor_api::{EventView, TaskState, TaskView};
 
-use crate::book::{Book, Breach, Cancel, Class, Entry};
+use crate::book::{Breach, Cancel, Class, Entry};
 
 /// A broken promise about one task.
 type Broken = (Breach, String);
@@ -11,9 +11,9 @@ type Broken = (Breach, String);
 ///
 /// # Errors
 /// It may not have ended so.
-pub(crate) fn judge(book: &Book, entry: &Entry, task: &TaskView) -> Result<String, Broken> {
-    if let Some(broken) = judge_stay(book, entry, task.state) {
-        return Err((Breach::Lost, broken));
+pub(crate) fn judge(entry: &Entry, task: &TaskView) -> Result<String, Broken> {
+    if let Some(seen) = entry.seen.filter(|seen| *seen != task.state && *seen != TaskState::Failed) {
+        return Err((Breach::Lost, format!("it was seen {}, and is {}", seen.as_str(), task.state.as_str())));
     }
     match task.state {
         TaskState::Delivered if fails_by_itself(entry.wish.class) => {
@@ -34,14 +34,6 @@ pub(crate) fn judge(book: &Book, entry: &Entry, task: &TaskView) -> Result<Strin
         TaskState::Failed => judge_failure(entry, task),
         state => Err((Breach::Lost, format!("it is {} still", state.as_str()))),
     }
-}
-
-/// What is wrong with a task's being in that state, given how it was seen before: a final state stays, but where a failed
-/// task is tried again by its owner, and where the database crashed before the last step was on its disk.
-pub(crate) fn judge_stay(book: &Book, entry: &Entry, state: TaskState) -> Option<String> {
-    let seen = entry.seen?;
-    let left = seen.state != state && seen.state != TaskState::Failed && !book.may_be_taken_back(seen.at);
-    left.then(|| format!("it was seen {} at {}, and is {}", seen.state.as_str(), seen.at, state.as_str()))
 }
 
 /// Whether the task can come to nothing but a failure.
@@ -126,14 +118,10 @@ fn follows(from: TaskState, to: TaskState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::{Seen, Wish};
+    use crate::book::Wish;
     use coprocessor_api::FailureView;
     use jiff::{SignedDuration, Timestamp};
     use std::time::Duration;
-
-    fn book() -> Book {
-        Book::default()
-    }
 
     fn entry(class: Class, cancel: Cancel) -> Entry {
         Entry {
@@ -186,45 +174,36 @@ mod tests {
     #[test]
     fn a_task_ends_as_it_was_asked_to() {
         let plain = entry(Class::Plain, Cancel::NotAsked);
-        assert!(judge(&book(), &plain, &task(TaskState::Delivered)).is_ok());
-        assert!(judge(&book(), &plain, &task(TaskState::Cancelled)).is_err());
-        assert!(judge(&book(), &plain, &task(TaskState::Proving)).is_err());
-        assert!(judge(&book(), &plain, &failed("prove", "prover_failed", "no", true)).is_err());
+        assert!(judge(&plain, &task(TaskState::Delivered)).is_ok());
+        assert!(judge(&plain, &task(TaskState::Cancelled)).is_err());
+        assert!(judge(&plain, &task(TaskState::Proving)).is_err());
+        assert!(judge(&plain, &failed("prove", "prover_failed", "no", true)).is_err());
         let without_proof = TaskView { has_proof: false, ..task(TaskState::Delivered) };
-        assert!(judge(&book(), &plain, &without_proof).is_err());
-    }
-
-    #[test]
-    fn what_was_seen_at_its_end_stays_there_unless_a_crash_took_it_back() {
-        let seen = Seen { state: TaskState::Delivered, at: Timestamp::now() };
-        let plain = Entry { seen: Some(seen), ..entry(Class::Plain, Cancel::NotAsked) };
-        let book = Book::default();
-        assert!(judge_stay(&book, &plain, TaskState::Delivered).is_none());
-        assert!(judge_stay(&book, &plain, TaskState::Delivering).is_some());
-        book.crash();
-        assert!(judge_stay(&book, &plain, TaskState::Delivering).is_none());
+        assert!(judge(&plain, &without_proof).is_err());
+        let seen = Entry { seen: Some(TaskState::Delivered), ..plain };
+        assert!(judge(&seen, &task(TaskState::Cancelled)).is_err());
     }
 
     #[test]
     fn what_was_cancelled_stays_so() {
         let class = Class::Cancelled(Duration::ZERO);
-        assert!(judge(&book(), &entry(class, Cancel::Accepted), &task(TaskState::Cancelled)).is_ok());
-        assert!(judge(&book(), &entry(class, Cancel::Accepted), &task(TaskState::Delivered)).is_err());
-        assert!(judge(&book(), &entry(class, Cancel::TooLate), &task(TaskState::Delivered)).is_ok());
-        assert!(judge(&book(), &entry(class, Cancel::TooLate), &task(TaskState::Cancelled)).is_err());
-        assert!(judge(&book(), &entry(class, Cancel::Unanswered), &task(TaskState::Cancelled)).is_ok());
+        assert!(judge(&entry(class, Cancel::Accepted), &task(TaskState::Cancelled)).is_ok());
+        assert!(judge(&entry(class, Cancel::Accepted), &task(TaskState::Delivered)).is_err());
+        assert!(judge(&entry(class, Cancel::TooLate), &task(TaskState::Delivered)).is_ok());
+        assert!(judge(&entry(class, Cancel::TooLate), &task(TaskState::Cancelled)).is_err());
+        assert!(judge(&entry(class, Cancel::Unanswered), &task(TaskState::Cancelled)).is_ok());
     }
 
     #[test]
     fn a_failure_has_its_true_reason() {
         let panics = entry(Class::CircuitPanics, Cancel::NotAsked);
-        assert!(judge(&book(), &panics, &failed("prove", "circuit_failed", "… the name is empty …", false)).is_ok());
-        assert!(judge(&book(), &panics, &failed("prove", "circuit_failed", "something else", false)).is_err());
-        assert!(judge(&book(), &panics, &failed("prove", "prover_unreachable", "the name is empty", true)).is_err());
-        assert!(judge(&book(), &panics, &task(TaskState::Delivered)).is_err());
+        assert!(judge(&panics, &failed("prove", "circuit_failed", "… the name is empty …", false)).is_ok());
+        assert!(judge(&panics, &failed("prove", "circuit_failed", "something else", false)).is_err());
+        assert!(judge(&panics, &failed("prove", "prover_unreachable", "the name is empty", true)).is_err());
+        assert!(judge(&panics, &task(TaskState::Delivered)).is_err());
         let traps = entry(Class::DeliveryTraps, Cancel::NotAsked);
-        assert!(judge(&book(), &traps, &failed("deliver", "guest_trap", "", false)).is_ok());
-        assert!(judge(&book(), &traps, &failed("execute", "guest_trap", "", false)).is_err());
+        assert!(judge(&traps, &failed("deliver", "guest_trap", "", false)).is_ok());
+        assert!(judge(&traps, &failed("execute", "guest_trap", "", false)).is_err());
     }
 
     #[test]
@@ -232,9 +211,9 @@ mod tests {
         let hurried = entry(Class::Hurried(Duration::from_secs(1)), Cancel::NotAsked);
         let late = failed("prove", "deadline_exceeded", "", true);
         let at = |deadline| TaskView { deadline: Some(deadline), ..late.clone() };
-        assert!(judge(&book(), &hurried, &at(late.updated_at - SignedDuration::from_secs(1))).is_ok());
-        assert!(judge(&book(), &hurried, &at(late.updated_at + SignedDuration::from_secs(1))).is_err());
-        assert!(judge(&book(), &hurried, &task(TaskState::Delivered)).is_ok());
+        assert!(judge(&hurried, &at(late.updated_at - SignedDuration::from_secs(1))).is_ok());
+        assert!(judge(&hurried, &at(late.updated_at + SignedDuration::from_secs(1))).is_err());
+        assert!(judge(&hurried, &task(TaskState::Delivered)).is_ok());
     }
 
     #[test]

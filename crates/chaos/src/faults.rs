@@ -77,7 +77,7 @@ pub(crate) async fn carry_out(system: Arc<System>, book: Arc<Book>, log: Arc<Fau
         let (system, book, log) = (Arc::clone(&system), Arc::clone(&book), Arc::clone(&log));
         running.spawn(async move {
             let harmed_at = Timestamp::now();
-            let error = happen(&system, &book, &fault).await.err().map(|error| format!("{error:#}"));
+            let error = happen(&system, &fault).await.err().map(|error| format!("{error:#}"));
             if let Some(error) = &error {
                 book.violate(Breach::Other, format!("fault {} ({}): {error}", fault.number, fault.kind));
             }
@@ -91,7 +91,7 @@ pub(crate) async fn carry_out(system: Arc<System>, book: Arc<Book>, log: Arc<Fau
     while running.join_next().await.is_some() {}
 }
 
-async fn happen(system: &System, book: &Book, fault: &Fault) -> Result<()> {
+async fn happen(system: &System, fault: &Fault) -> Result<()> {
     match fault.kind.part {
         Part::Coprocessor => harm_process(&mut *system.coprocessors[fault.index].lock().await, fault).await,
         Part::Node => harm_process(&mut *system.nodes[fault.index].lock().await, fault).await,
@@ -101,7 +101,6 @@ async fn happen(system: &System, book: &Book, fault: &Fault) -> Result<()> {
         Part::BlobLink => link(&system.blob_links, fault).await,
         Part::Database => {
             let mut database = system.database.as_ref().context("there is no PostgreSQL")?.lock().await;
-            book.crash();
             tokio::task::block_in_place(|| database.kill())?;
             tokio::time::sleep(fault.hold).await;
             Ok(tokio::task::block_in_place(|| database.restart())?)

@@ -1,8 +1,7 @@
 //! The load: tasks asked for at a steady rate, by callers that ask again with the same key until they have an answer.
 
-use coprocessor_api::{Problem, TaskRequest};
+use coprocessor_api::{Problem, TaskRequest, TaskState};
 use coprocessor_types::TaskId;
-use jiff::Timestamp;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -10,8 +9,7 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
-    book::{Book, Breach, Cancel, Class, Seen, Wish},
-    endings,
+    book::{Book, Breach, Cancel, Class, Wish},
     owners::{Miss, Owner, PROGRAMS, answer},
     random::Random,
 };
@@ -75,15 +73,15 @@ pub(crate) async fn look(owners: Arc<Vec<Owner>>, book: Arc<Book>, mut random: R
         let (Some(id), owner) = (entry.task.clone(), &owners[entry.wish.owner]) else { continue };
         let Ok(task) = id.parse::<TaskId>() else { continue };
         match answer(owner.door(&mut random).task(&task)).await {
-            Ok(view) => {
-                if let Some(broken) = endings::judge_stay(&book, &entry, view.state) {
-                    book.violate(Breach::Lost, format!("task {id}: {broken}"));
+            Ok(view) => match entry.seen {
+                // A failed task goes on when its owner has it tried again.
+                Some(seen) if seen != view.state && seen != TaskState::Failed => {
+                    let what = format!("task {id} was {}, and is {}", seen.as_str(), view.state.as_str());
+                    book.violate(Breach::Lost, what);
                 }
-                if view.state.is_finished() {
-                    let seen = Seen { state: view.state, at: Timestamp::now() };
-                    book.update(entry.wish.number, |entry| entry.seen = Some(seen));
-                }
-            }
+                _ if view.state.is_finished() => book.update(entry.wish.number, |entry| entry.seen = Some(view.state)),
+                _ => {}
+            },
             Err(Miss::Refused(problem)) => book.violate(Breach::Lost, format!("acknowledged task {id}: {problem}")),
             Err(Miss::Bug(error)) => book.violate(Breach::Other, format!("looking at task {id}: {error}")),
             Err(Miss::Passing(_)) => {}

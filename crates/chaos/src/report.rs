@@ -90,8 +90,6 @@ pub(crate) struct Ending {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct StreamFigures {
     pub(crate) events: usize,
-    /// Seen, and taken back by a crash of the database before they were on its disk.
-    pub(crate) taken_back: usize,
     pub(crate) connections: u32,
 }
 
@@ -246,13 +244,8 @@ impl Report {
             terminal::duration(Duration::from_secs_f64(self.settled_seconds))
         ));
         terminal::line(format!(
-            "  {} events followed over {} connections, {} taken back by crashes of the database; {} webhooks taken, {} of them again, {} refused",
-            streams.events,
-            streams.connections,
-            streams.taken_back,
-            webhooks.events,
-            webhooks.repeated,
-            webhooks.refused
+            "  {} events followed over {} connections; {} webhooks taken, {} of them again, {} refused",
+            streams.events, streams.connections, webhooks.events, webhooks.repeated, webhooks.refused
         ));
     }
 }

@@ -2,7 +2,6 @@
 //! coprocessor answers.
 
 use coprocessor_api::client::{Client, OwnerUpdate, Whose};
-use jiff::Timestamp;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -27,8 +26,8 @@ pub(crate) struct Watcher {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Sequence numbers, in the order they came, and when.
-    events: Mutex<Vec<(u64, Timestamp)>>,
+    /// Sequence numbers, in the order they came.
+    events: Mutex<Vec<u64>>,
     connections: AtomicU32,
 }
 
@@ -40,8 +39,8 @@ impl Watcher {
         Self { seen, task }
     }
 
-    /// Sequence numbers of all events so far, in the order they came, and when.
-    pub(crate) fn events(&self) -> Vec<(u64, Timestamp)> {
+    /// Sequence numbers of all events so far, in the order they came.
+    pub(crate) fn events(&self) -> Vec<u64> {
         self.seen.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -70,7 +69,7 @@ async fn follow(doors: Vec<Client>, owner: String, seen: Arc<Seen>, book: Arc<Bo
                         book.violate(Breach::Other, what);
                     }
                     after = event.seq;
-                    seen.events.lock().unwrap_or_else(PoisonError::into_inner).push((event.seq, Timestamp::now()));
+                    seen.events.lock().unwrap_or_else(PoisonError::into_inner).push(event.seq);
                 }
                 Ok(Err(error)) if !error.may_pass() => {
                     book.violate(Breach::Other, format!("{owner}'s stream was refused: {error}"));

@@ -43,7 +43,6 @@ fn nothing_is_lost_or_doubled_on_the_embedded_store() {
 }
 
 #[test]
-#[ignore = "a crash of PostgreSQL can take back steps that a stream has shown, which the audit counts as lost; run it with --ignored"]
 fn nothing_is_lost_or_doubled_on_postgres() {
     run("postgres", "50", "30");
 }

@@ -18,6 +18,7 @@ mod files;
 mod handover;
 mod heartbeat;
 mod keys;
+mod lasting;
 mod legacy_proof;
 #[cfg(test)]
 mod lives;
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) handover: handover::Handover,
     pub(crate) circuits: prove::Circuits,
     pub(crate) upkeep: upkeep::Upkeep,
+    pub(crate) flushes: lasting::Flushes,
     pub(crate) watchers: Arc<watch::Watchers>,
     pub(crate) accounts: owners::Accounts,
     pub(crate) outgoing: webhooks::Outgoing,
@@ -121,6 +123,7 @@ impl Engine {
                 handover: handover::Handover::default(),
                 circuits: prove::Circuits::default(),
                 upkeep: upkeep::Upkeep::default(),
+                flushes: lasting::Flushes::default(),
                 watchers: Arc::default(),
                 accounts: owners::Accounts::default(),
                 outgoing: webhooks::Outgoing::default(),

@@ -6,7 +6,7 @@ use coprocessor_store::{
 };
 use coprocessor_types::{OwnerId, ProgramId, TaskId};
 
-use crate::{Caller, Engine, EngineError};
+use crate::{Caller, Engine, EngineError, lasting::Of};
 
 impl Engine {
     /// A program.
@@ -53,7 +53,7 @@ impl Engine {
         Ok((program, content))
     }
 
-    /// A task.
+    /// A task. When it says that the task has finished, that is there to stay.
     ///
     /// # Errors
     /// No such task, or another owner's.
@@ -61,7 +61,7 @@ impl Engine {
         self.own_task(caller, Scope::Read, id).await
     }
 
-    /// Tasks, newest first: the caller's owner's; for an administrator those of the filter's owner, or everybody's.
+    /// Tasks, newest first, as they are at this moment: the caller's owner's; for an administrator those of the filter's owner, or everybody's.
     ///
     /// # Errors
     /// Another owner's without being an administrator; a cursor of another list.
@@ -77,7 +77,7 @@ impl Engine {
         Ok(self.inner.store.tasks(filter, after, limit).await?)
     }
 
-    /// A task's events with a sequence number above `after`, oldest first; at most `limit`.
+    /// A task's events with a sequence number above `after`, oldest first; at most `limit`. What is told is there to stay.
     ///
     /// # Errors
     /// No such task, or another owner's.
@@ -89,11 +89,12 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<Event>, EngineError> {
         self.own_task(caller, Scope::Read, task).await?;
-        Ok(self.inner.store.events(task, after, limit).await?)
+        Ok(self.inner.lasting_events(&Of::Task(task), after, limit).await?)
     }
 
     /// Events of all tasks of the caller's owner with a sequence number above `after`, oldest first; at most `limit`. For an
-    /// administrator those of `owner`'s tasks, or of everybody's. Whoever goes on from the last one's number misses none.
+    /// administrator those of `owner`'s tasks, or of everybody's. Whoever goes on from the last one's number misses none, and
+    /// what is told is there to stay.
     ///
     /// # Errors
     /// Another owner's without being an administrator.
@@ -105,7 +106,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<Event>, EngineError> {
         caller.require(Scope::Read)?;
-        Ok(self.inner.store.owner_events(caller.lists(owner)?, after, limit).await?)
+        Ok(self.inner.lasting_events(&Of::Owner(caller.lists(owner)?), after, limit).await?)
     }
 
     /// The highest sequence number of [`owner_events`](Self::owner_events) now; zero before the first event. The same for
@@ -179,7 +180,7 @@ impl Engine {
     /// A task of the caller's, for what needs `scope`.
     pub(crate) async fn own_task(&self, caller: &Caller, scope: Scope, id: TaskId) -> Result<Task, EngineError> {
         caller.require(scope)?;
-        let task = self.inner.store.task(id).await?;
+        let task = self.inner.lasting_task(id).await?;
         task.filter(|task| caller.owns(&task.owner)).ok_or(EngineError::UnknownTask(id))
     }
 }

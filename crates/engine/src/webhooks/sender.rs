@@ -210,7 +210,16 @@ async fn attempt(
     delivery: &Delivery,
     webhook: &Webhook,
 ) -> Option<DeliveryOutcome> {
-    let task = match inner.store.task(delivery.event.task).await {
+    let task = match inner.lasts(&delivery.event).await {
+        Ok(true) => inner.store.task(delivery.event.task).await,
+        Ok(false) => {
+            // The database lost it, and the delivery with it.
+            tracing::debug!(delivery = %delivery.id.0, "an event was taken back before it was sent");
+            return None;
+        }
+        Err(error) => Err(error),
+    };
+    let task = match task {
         Ok(task) => task,
         Err(error) => {
             tracing::warn!(delivery = %delivery.id.0, %error, "a delivery waits for the store");
