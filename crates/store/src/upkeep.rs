@@ -75,4 +75,9 @@ pub trait Upkeep {
     /// and beside another process's pass. A blob named by a program (of its present or an earlier controller), by a task, or
     /// by a lease is never removed.
     async fn collect(&self, retention: &Retention, now: Timestamp, limit: usize) -> Result<Collected, StoreError>;
+
+    /// What the store's rows say that cannot all be true, a sentence for each kind of contradiction: none in a sound store. Looks
+    /// at all of them in one view, so that work that goes on is no contradiction; blobs' contents it does not read. For an
+    /// operator who asks, not for every day.
+    async fn contradictions(&self) -> Result<Vec<String>, StoreError>;
 }

@@ -9,6 +9,7 @@ mod accounts;
 mod admission;
 mod backup;
 mod blobs;
+mod check;
 mod cursor;
 mod directory;
 mod fault;

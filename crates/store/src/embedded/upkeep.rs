@@ -3,6 +3,7 @@
 use super::{
     EmbeddedStore,
     blobs::{self, Blobs},
+    check,
     fault::{Fault, io_error},
     row::{from_time, to_bits, to_limit},
     webhooks,
@@ -38,6 +39,10 @@ impl Upkeep for EmbeddedStore {
                 Err(error)
             }
         }
+    }
+
+    async fn contradictions(&self) -> Result<Vec<String>, StoreError> {
+        self.read(check::contradictions).await
     }
 }
 

@@ -14,6 +14,7 @@
 mod accounts;
 mod announce;
 mod blobs;
+mod check;
 mod connect;
 mod cursor;
 mod events;

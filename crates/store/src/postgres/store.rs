@@ -287,4 +287,8 @@ impl Upkeep for PostgresStore {
         let retention = *retention;
         operation!(self.call, inner() => inner.collect(&retention, now, limit))
     }
+
+    async fn contradictions(&self) -> Result<Vec<String>, StoreError> {
+        operation!(self.call_again, inner() => inner.contradictions())
+    }
 }

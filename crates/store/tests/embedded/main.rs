@@ -4,6 +4,7 @@
 mod contract;
 
 mod backup;
+mod check;
 mod crash;
 mod directory;
 mod full;

@@ -2,6 +2,7 @@
 //!
 //! One cluster for all of these, and a database for each test. Those that kill a server start one of their own.
 
+mod check;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod crash;

@@ -664,6 +664,7 @@ impl Replay {
                 store.blob(blob).await?;
             }
         }
+        agree!(store.contradictions().await?, Vec::<String>::new(), "what the rows contradict each other in");
         Ok(())
     }
 
@@ -678,6 +679,7 @@ impl Replay {
         }
         self.collect(store, Aged::Blobs, 0).await?;
         self.check_tasks(store).await?;
+        agree!(store.contradictions().await?, Vec::<String>::new(), "what the rows contradict each other in");
         self.check_rest(store).await
     }
 

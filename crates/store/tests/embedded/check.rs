@@ -1,0 +1,44 @@
+//! Rows that contradict each other are found.
+
+use super::{
+    Embedded,
+    contract::{
+        Backing,
+        fixture::{delivered, held_at, task},
+    },
+};
+use coprocessor_store::Stage;
+use rusqlite::Connection;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_contradict_each_other_are_found() {
+    for (damage, expected) in [
+        ("UPDATE tasks SET worker = 'somebody' WHERE stage IS NULL", "1 finished tasks are held by a worker"),
+        (
+            "UPDATE tasks SET state = 'failed' WHERE stage IS NULL",
+            "1 tasks are in another state than their last event says",
+        ),
+        ("UPDATE tasks SET state = 'queued' WHERE stage IS NULL", "1 tasks are finished and in the queue, or neither"),
+        ("DELETE FROM task_content", "2 tasks have no arguments"),
+        ("UPDATE task_content SET output = NULL", "1 tasks were delivered without an output"),
+        ("UPDATE blobs SET names = names + 1", "4 blobs are named by more or fewer rows than they count"),
+        (
+            "UPDATE task_counts SET tasks = 7 WHERE state = 'queued'",
+            "1 states have more or fewer tasks than they count",
+        ),
+        ("DELETE FROM unfinished_tasks", "1 owners have more or fewer unfinished tasks than they count"),
+        ("UPDATE blob_totals SET bytes = 0", "1 counts of all blobs are wrong"),
+        ("PRAGMA foreign_keys = off; DELETE FROM programs", "4 rows name rows that are not there"),
+    ] {
+        let backing = Embedded::new().await;
+        let store = backing.store();
+        let held = held_at(&*store, 1, Stage::Deliver).await.task;
+        store.finish_step(held.id, held.fence, delivered()).await.unwrap();
+        task(&*store, &store.program(held.program).await.unwrap().unwrap()).await;
+        assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
+        let db = Connection::open(backing.directory.path().join("coprocessor.db")).unwrap();
+        db.execute_batch(damage).unwrap();
+        let found = store.contradictions().await.unwrap();
+        assert!(found.iter().any(|found| found == expected), "{damage}: {found:?}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Rows that contradict each other are found.
+
+use super::{
+    InDirectory, cluster,
+    contract::fixture::{delivered, held_at, task},
+};
+use coprocessor_store::{Stage, Store, Upkeep};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_contradict_each_other_are_found() {
+    let Some(backing) = InDirectory::start().await else { return };
+    let store = backing.store.clone().unwrap();
+    let held = held_at(&*store, 1, Stage::Deliver).await.task;
+    store.finish_step(held.id, held.fence, delivered()).await.unwrap();
+    task(&*store, &store.program(held.program).await.unwrap().unwrap()).await;
+    assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
+    for (damage, expected, repair) in [
+        (
+            "UPDATE tasks SET worker = 'somebody' WHERE stage IS NULL",
+            "1 finished tasks are held by a worker",
+            "UPDATE tasks SET worker = NULL WHERE stage IS NULL",
+        ),
+        (
+            "UPDATE tasks SET state = 'failed' WHERE stage IS NULL",
+            "1 tasks are in another state than their last event says",
+            "UPDATE tasks SET state = 'delivered' WHERE stage IS NULL",
+        ),
+        (
+            "UPDATE tasks SET state = 'queued' WHERE stage IS NULL",
+            "1 tasks are finished and in the queue, or neither",
+            "UPDATE tasks SET state = 'delivered' WHERE stage IS NULL",
+        ),
+        (
+            "UPDATE tallies SET queued = queued + 1 WHERE shard = 0",
+            "1 states have more or fewer tasks than they count",
+            "UPDATE tallies SET queued = queued - 1 WHERE shard = 0",
+        ),
+        (
+            "INSERT INTO owner_tallies VALUES ('nobody', 0, 7)",
+            "1 owners have more or fewer unfinished tasks than they count",
+            "DELETE FROM owner_tallies WHERE owner = 'nobody'",
+        ),
+        (
+            "UPDATE tallies SET blobs = blobs + 1 WHERE shard = 0",
+            "1 counts of all blobs are wrong",
+            "UPDATE tallies SET blobs = blobs - 1 WHERE shard = 0",
+        ),
+        (
+            "UPDATE task_content SET output = NULL",
+            "1 tasks were delivered without an output",
+            "UPDATE task_content SET output = 'again'",
+        ),
+        ("DELETE FROM task_blobs WHERE proof", "1 witnesses and proofs of tasks are not known to be named", "SELECT 1"),
+        ("UPDATE blobs SET suspect = false", "1 blobs will stay though nothing names them", "SELECT 1"),
+        ("DELETE FROM task_content", "2 tasks have no arguments", "SELECT 1"),
+    ] {
+        let sql = |sql: &str| cluster().unwrap().sql(&backing.url, sql).unwrap();
+        sql(damage);
+        let found = store.contradictions().await.unwrap();
+        assert!(found.iter().any(|found| found == expected), "{damage}: {found:?}");
+        sql(repair);
+    }
+}
