@@ -103,7 +103,7 @@ pub(crate) async fn run(args: &Args, directory: &Path) -> Result<Report> {
         fault_count: happened.len(),
         tasks: TaskFigures::of(book.entries().len(), book.acknowledged(), &audit),
         starts: system.starts().await,
-        streams: StreamFigures { events: audit.events, taken_back: audit.taken_back, connections },
+        streams: StreamFigures { events: audit.events, connections },
         webhooks: WebhookFigures::of(&received),
         violations,
     })
@@ -144,7 +144,7 @@ async fn catch_up(owners: &[owners::Owner], watchers: &[Watcher], system: &Syste
     while began.elapsed() < CATCH_UP {
         let mut behind = 0;
         for (owner, watcher) in owners.iter().zip(watchers) {
-            let last = watcher.events().last().map_or(0, |(number, _)| *number);
+            let last = watcher.events().last().copied().unwrap_or(0);
             let newer = owner.doors[0].all_events(&coprocessor_api::client::Whose::Mine, Some(last), Some(1));
             behind += owners::answer(newer).await.map_or(1, |newer| newer.items.len());
         }
@@ -170,6 +170,9 @@ async fn end(system: &System, book: &Book) {
     }
     for node in &system.nodes {
         node.lock().await.kill().await;
+    }
+    if let Err(problems) = system.offline(&["check"]).await {
+        book.violate(Breach::Other, format!("{problems:#}"));
     }
     for left in system.left_over().await {
         book.violate(Breach::Other, format!("a process is left over: {left}"));

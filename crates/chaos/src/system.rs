@@ -143,8 +143,8 @@ impl System {
         offline.env_clear().envs(self.store.environment.iter().cloned()).env("NO_COLOR", "1").stdin(Stdio::null());
         let output = offline.kill_on_drop(true).output().await?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("`coprocessor {}` failed ({}): {}", command.join(" "), output.status, said.trim());
+            let (found, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            bail!("`coprocessor {}` failed ({}): {} {}", command.join(" "), output.status, found.trim(), why.trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -7,7 +7,6 @@ mod http;
 mod listen;
 mod logging;
 mod nodes;
-mod offline_verify;
 mod open_store;
 mod serve;
 mod verifiers;
@@ -18,13 +17,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     match args.command {
-        Some(args::Command::Verify(verify)) => offline_verify::run(&verify),
+        Some(args::Command::Verify(args)) => commands::verify(&args),
         Some(args::Command::Openapi) => openapi(),
         Some(args::Command::Keys(command)) => commands::run(|| commands::keys(&command)),
-        Some(args::Command::Backup(backup)) => commands::run(|| commands::backup(&backup)),
-        Some(args::Command::Restore(restore)) => commands::run(|| commands::restore(&restore)),
+        Some(args::Command::Backup(args)) => commands::run(|| commands::backup(&args)),
+        Some(args::Command::Restore(args)) => commands::run(|| commands::restore(&args)),
+        Some(args::Command::Check(args)) => commands::run(|| commands::check(&args)),
+        Some(args::Command::Health(args)) => commands::run(|| commands::health(&args)),
         None => run_service(&args.serve),
-        Some(args::Command::Serve(serve)) => run_service(&serve),
+        Some(args::Command::Serve(args)) => run_service(&args),
     }
 }
 

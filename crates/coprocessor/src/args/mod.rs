@@ -11,7 +11,7 @@ pub(crate) use serve::{MockArgs, ServeArgs, WorkArgs};
 pub(crate) use store::StoreArgs;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// The Valence ZK coprocessor: registers guest programs and proves them.
 #[derive(Parser, Debug)]
@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make an embedded store from a backup.
     Restore(RestoreArgs),
+    /// Look whether a store holds together: that its rows do not contradict each other, and that every blob they name is there
+    /// and unharmed. Mends nothing. Exit code 0: it does.
+    Check(CheckArgs),
+    /// Ask a running service whether it works, as a container's health check does. Exit code 0: it does.
+    Health(HealthArgs),
     /// Verify a proof from its JSON, in this process, without any service. Exit code 0: valid, 1: not, 2: unreadable.
     Verify(VerifyArgs),
     /// Print the OpenAPI document.
@@ -69,6 +74,25 @@ pub(crate) struct RestoreArgs {
     /// ~/.local/share/coprocessor.
     #[arg(long, env = "COPROCESSOR_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CheckArgs {
+    /// Leave the blobs unread.
+    #[arg(long)]
+    pub(crate) rows_only: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct HealthArgs {
+    /// Address that the service listens on.
+    #[arg(long, env = "COPROCESSOR_LISTEN", default_value = "127.0.0.1:37281")]
+    pub(crate) listen: SocketAddr,
+    /// How long it may take to answer.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub(crate) seconds: u64,
 }
 
 #[derive(ClapArgs, Debug)]

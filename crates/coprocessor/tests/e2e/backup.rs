@@ -86,3 +86,56 @@ fn what_is_no_backup_is_not_restored_and_what_is_no_store_not_backed_up() {
         assert!(!nothing.exists());
     }
 }
+
+/// With flags of its own choice.
+fn check(data: &Path, flags: &[&str]) -> (bool, String, String) {
+    let mut command = coprocessor();
+    command.arg("check").arg("--data-dir").arg(data).args(flags);
+    let output = run(command);
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned(), text(&output))
+}
+
+#[tokio::test]
+async fn a_store_with_a_blob_that_was_changed_or_removed_does_not_hold_together() {
+    let mut service = Service::start(&[]);
+    let program = service.deploy(&counter(1, 1), &hello_circuit()).await;
+    let done = service.submit(&program, json!({})).await;
+    service.delivered(&done).await;
+    let data = service.directory().join("data");
+    let (good, _, why) = check(&data, &[]);
+    assert!(!good && why.contains("stop it first"), "{why}");
+    service.stop();
+
+    let (good, said, why) = check(&data, &[]);
+    assert!(good && said.contains("holds together: 1 tasks"), "{said}{why}");
+    let blob = largest_file(&data.join("blobs"));
+    let content = fs::read(&blob).unwrap();
+    let mut changed = content.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&blob, &changed).unwrap();
+    let (good, said, why) = check(&data, &[]);
+    assert!(!good && said.contains("blob") && why.contains("restore the last good backup"), "{said}{why}");
+    assert!(check(&data, &["--rows-only"]).0, "blobs are not read");
+    fs::remove_file(&blob).unwrap();
+    assert!(!check(&data, &[]).0, "a blob is missing");
+    fs::write(&blob, &content).unwrap();
+    assert!(check(&data, &[]).0);
+    let (good, _, why) = check(&data.join("nothing"), &[]);
+    assert!(!good && why.contains("there is no store in"), "{why}");
+}
+
+fn largest_file(directory: &Path) -> std::path::PathBuf {
+    let mut files = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                directories.push(entry.path());
+            } else {
+                files.push((entry.metadata().unwrap().len(), entry.path()));
+            }
+        }
+    }
+    files.into_iter().max().unwrap().1
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     guests::{hello_circuit, hello_controller},
-    process::{coprocessor, run},
+    process::{coprocessor, free_address, run},
     service::Service,
 };
 use std::{fs, process::Command};
@@ -97,4 +97,30 @@ async fn an_instance_keeps_its_identity() {
 async fn mock_proofs_are_announced_loudly() {
     let service = Service::start(&[]);
     assert!(service.log().contains("NO PROVER NODE IS CONFIGURED"), "{}", service.log());
+}
+
+/// Whether it is well, and what is said of it.
+fn health(address: &str, more: &[&str]) -> (bool, String) {
+    let mut command = coprocessor();
+    command.args(["health", "--listen", address]).args(more);
+    let output = run(command);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_tells_a_service_that_works_from_one_that_does_not() {
+    let service = Service::start(&[]);
+    assert_eq!(health(service.address(), &[]), (true, "ok\n".to_owned()));
+    let full = Service::start(&["--min-free-mib", "1000000000"]);
+    let (works, said) = health(full.address(), &[]);
+    assert!(works && said.starts_with("degraded\nstorage: "), "{said}");
+
+    let nobody = free_address();
+    let (works, said) = health(&nobody, &[]);
+    assert!(!works && said.contains(&format!("cannot ask {nobody}")), "{said}");
+    let silent = std::net::TcpListener::bind(&nobody).unwrap();
+    let (works, said) = health(&nobody, &["--seconds", "1"]);
+    assert!(!works && said.contains("no answer"), "{said}");
+    drop(silent);
 }

@@ -1,5 +1,4 @@
 //! `coprocessor verify`: a proof checked in a process of its own, by nothing but the file and this build's verifiers.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // A command's answer.
 
 use crate::{args::VerifyArgs, verifiers};
 use anyhow::{Context, bail};
@@ -9,8 +8,8 @@ use coprocessor_types::{BlobDigest, ProofKind, PublicInputs};
 use std::process::ExitCode;
 
 /// Says on standard output what was verified, or why it does not hold.
-pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
-    match verify(args) {
+pub(crate) fn verify(args: &VerifyArgs) -> ExitCode {
+    match judge(args) {
         Ok(Ok(said)) => {
             println!("{said}");
             ExitCode::SUCCESS
@@ -26,7 +25,7 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     }
 }
 
-fn verify(args: &VerifyArgs) -> anyhow::Result<Result<String, String>> {
+fn judge(args: &VerifyArgs) -> anyhow::Result<Result<String, String>> {
     let text = std::fs::read(&args.proof).context("the file cannot be read")?;
     let view: ProofView = serde_json::from_slice(&text).context("not a proof as the coprocessor answers it")?;
     let stated: ProofKind = view.kind.parse()?;

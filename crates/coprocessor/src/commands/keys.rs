@@ -1,40 +1,25 @@
-//! What the program does besides serving: keys directly in the store, backup and restore.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // A command's answer.
+//! `coprocessor keys`: API keys directly in the store.
 
 use anyhow::{Context, bail};
 use coprocessor_engine::new_key;
-use coprocessor_store::{
-    ApiKey, Store, StoreError,
-    embedded::{self, BackupReport},
-};
+use coprocessor_store::ApiKey;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use std::{process::ExitCode, sync::Arc, time::Instant};
 
-use crate::{
-    args::{BackupArgs, CreateKey, KeysCommand, ListKeys, RestoreArgs, RevokeKey, StoreArgs},
-    open_store::{StorePlace, data_dir},
-};
+use super::{open, open_existing, runtime};
+use crate::args::{CreateKey, KeysCommand, ListKeys, RevokeKey};
 
 /// Keys read from the store at once.
 const PAGE: usize = 500;
 
-/// Runs a command to its end, and says on standard error why it failed.
-pub(crate) fn run(command: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
-    match command() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
+/// What to do where a service has the store open.
+const HELD: &str = "a service runs on this store: make, list and revoke keys through its API with an admin key (`cargo coprocessor \
+                    keys`, or /api/v1/keys), or stop it first";
 
 /// `coprocessor keys`.
 pub(crate) fn keys(command: &KeysCommand) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         match command {
             KeysCommand::Create(args) => create_key(args).await,
             KeysCommand::List(args) => list_keys(args).await,
@@ -50,7 +35,7 @@ async fn create_key(args: &CreateKey) -> anyhow::Result<()> {
         None => None,
     };
     let scopes = args.scopes.iter().copied().collect();
-    let store = open(&args.store).await?;
+    let store = open(&args.store, HELD).await?;
     let first = !store.has_keys().await?;
     let (key, secret) = new_key(args.owner.clone(), &args.name, scopes, expires_at)?;
     if !store.add_key(key.clone()).await? {
@@ -66,7 +51,7 @@ async fn create_key(args: &CreateKey) -> anyhow::Result<()> {
 }
 
 async fn list_keys(args: &ListKeys) -> anyhow::Result<()> {
-    let store = open_existing(&args.store).await?;
+    let store = open_existing(&args.store, HELD).await?;
     let mut after = None;
     if !args.json {
         println!("{:<16}  {:<16}  {:<24}  {:<20}  {:<20}  NAME", "ID", "OWNER", "SCOPES", "MADE", "STATE");
@@ -84,67 +69,11 @@ async fn list_keys(args: &ListKeys) -> anyhow::Result<()> {
 }
 
 async fn revoke_key(args: &RevokeKey) -> anyhow::Result<()> {
-    let store = open_existing(&args.store).await?;
+    let store = open_existing(&args.store, HELD).await?;
     let key = store.revoke_key(args.key, Timestamp::now()).await?;
     let Some(key) = key else { bail!("there is no key {}; `coprocessor keys list` lists them", args.key) };
     eprintln!("key {} of {} is revoked", key.id, key.owner);
     Ok(())
-}
-
-/// `coprocessor backup`.
-pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<()> {
-    let directory = data_dir(args.data_dir.as_deref())?;
-    eprintln!("backing up {} to {} …", directory.display(), args.to.display());
-    let began = Instant::now();
-    let report = embedded::backup(&directory, &args.to).context("the backup is not complete; do not use it")?;
-    eprintln!("{}, in {:.1} s", summary(&report), began.elapsed().as_secs_f64());
-    println!("{}", args.to.display());
-    Ok(())
-}
-
-/// `coprocessor restore`.
-pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
-    let directory = data_dir(args.data_dir.as_deref())?;
-    eprintln!("restoring {} to {} …", args.from.display(), directory.display());
-    let began = Instant::now();
-    let report = embedded::restore(&args.from, &directory).context("nothing was restored")?;
-    eprintln!("{}, in {:.1} s", summary(&report), began.elapsed().as_secs_f64());
-    eprintln!("It is the same instance as the one that was backed up: never let both run.");
-    println!("{}", directory.display());
-    Ok(())
-}
-
-/// Opens a store that must be there: looking for keys makes none.
-async fn open_existing(args: &StoreArgs) -> anyhow::Result<Arc<dyn Store>> {
-    match StorePlace::new(args)? {
-        StorePlace::Embedded(directory) if !directory.exists() => bail!("there is no store in {}", directory.display()),
-        _ => open(args).await,
-    }
-}
-
-async fn open(args: &StoreArgs) -> anyhow::Result<Arc<dyn Store>> {
-    StorePlace::new(args)?.open().await.map_err(|error| {
-        let held = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Locked { .. }));
-        if held {
-            error.context(
-                "a service runs on this store: make, list and revoke keys through its API with an admin key (`cargo coprocessor \
-                 keys`, or /api/v1/keys), or stop it first",
-            )
-        } else {
-            error
-        }
-    })
-}
-
-fn summary(report: &BackupReport) -> String {
-    let BackupReport { instance, taken_at, programs, tasks, database_bytes, blob_files, blob_bytes } = report;
-    let mib = |bytes: &u64| format!("{:.1} MiB", *bytes as f64 / f64::from(1 << 20));
-    format!(
-        "instance {instance} as it was at {taken_at}: {programs} programs, {tasks} tasks, a database of {}, {blob_files} blobs in \
-         files of {}",
-        mib(database_bytes),
-        mib(blob_bytes)
-    )
 }
 
 fn scopes_of(key: &ApiKey) -> String {
