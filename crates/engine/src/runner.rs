@@ -24,6 +24,11 @@ const LOST_WAKE_UP: Duration = Duration::from_secs(5);
 /// Wait after the store failed to give work.
 const STORE_TROUBLE: Duration = Duration::from_secs(1);
 
+/// After a claim that got all there was, the next one waits for so many times as long as that one took: the dearer claims are, the more
+/// tasks share one. An idle worker is not held up by it.
+const GATHER: u32 = 2;
+const LONGEST_GATHER: Duration = Duration::from_millis(20);
+
 /// A stage without work asks what will be due only when none was announced for this long.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -184,8 +189,10 @@ impl Dispatcher {
                 continue;
             };
             let wanted = places.num_permits();
+            let began = Instant::now();
             match self.claim(wanted).await {
                 Ok(claims) => {
+                    let ended = Instant::now();
                     let more = claims.len() == wanted;
                     for claim in claims {
                         if let Some(place) = places.split(1) {
@@ -195,6 +202,9 @@ impl Dispatcher {
                     if !more {
                         drop(places);
                         self.idle().await;
+                        // What comes meanwhile is claimed together.
+                        let gathered = ended + ((ended - began) * GATHER).min(LONGEST_GATHER);
+                        self.stop.run_until_cancelled(tokio::time::sleep_until(gathered)).await;
                     }
                 }
                 Err(error) => {

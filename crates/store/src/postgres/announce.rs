@@ -17,7 +17,7 @@ use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
 /// How long changes are gathered before they are sent.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// PostgreSQL takes less than 8000 bytes.
 const PAYLOAD: usize = 7900;

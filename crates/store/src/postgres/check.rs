@@ -6,7 +6,8 @@ use super::{Inner, fault::Fault, row::get};
 const CONTRADICTIONS: &[(&str, &str)] = &[
     (
         "tasks are finished and in the queue, or neither",
-        "SELECT count(*) AS rows FROM tasks WHERE (stage IS NULL) <> (state IN ('delivered', 'failed', 'cancelled'))",
+        "SELECT count(*) AS rows FROM tasks \
+         WHERE (stage IS NULL) <> (state IN ('delivered', 'failed', 'cancelled')) OR (stage IS NULL) <> (ready_at IS NULL)",
     ),
     (
         "finished tasks are held by a worker",
@@ -33,6 +34,10 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
              WHERE task_blobs.digest = named.digest AND task = id AND task_blobs.proof = named.proof)",
     ),
     (
+        "blobs are in two places, or in none",
+        "SELECT count(*) AS rows FROM blobs WHERE (content IS NULL) = (object IS NULL)",
+    ),
+    (
         "blobs will stay though nothing names them",
         "SELECT count(*) AS rows FROM blobs WHERE NOT suspect \
          AND NOT EXISTS (SELECT FROM program_blobs WHERE program_blobs.digest = blobs.digest) \
@@ -42,7 +47,8 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "states have more or fewer tasks than they count",
         "SELECT count(*) AS rows FROM (SELECT key AS state, sum(value::bigint) AS counted \
              FROM tallies, jsonb_each_text(to_jsonb(tallies) - 'shard' - 'blobs' - 'blob_bytes') GROUP BY key) AS tally \
-         WHERE counted <> (SELECT count(*) FROM tasks WHERE tasks.state = tally.state)",
+         WHERE counted <> (SELECT count(*) FROM tasks \
+             WHERE CASE tally.state WHEN 'unfinished' THEN stage IS NOT NULL ELSE tasks.state = tally.state END)",
     ),
     (
         "owners have more or fewer unfinished tasks than they count",

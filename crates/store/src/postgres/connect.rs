@@ -5,7 +5,10 @@ use crate::StoreError;
 use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
 };
-use futures::{FutureExt, future::try_join};
+use futures::{
+    FutureExt,
+    future::{try_join, try_join_all},
+};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     future::Future,
@@ -13,7 +16,7 @@ use std::{
     time::Duration,
 };
 use tokio_postgres::{
-    Client, Config, NoTls, Row, Socket, Statement,
+    Client, Config, NoTls, Row, Socket,
     config::{Host, SslMode},
     tls::MakeTlsConnect,
     types::ToSql,
@@ -205,17 +208,17 @@ impl Session {
         .await
     }
 
-    /// Two statements in one round trip, in this order, each a transaction of its own unless one is open.
-    pub(super) async fn query_both(
-        &self,
-        first: (&str, Values<'_>),
-        second: (&str, Values<'_>),
-    ) -> Result<(Vec<Row>, Vec<Row>), Fault> {
+    /// Statements in one round trip, in this order, each a transaction of its own unless one is open.
+    pub(super) async fn query_all<const N: usize>(&self, all: [(&str, Values<'_>); N]) -> Result<[Vec<Row>; N], Fault> {
         self.watch(async {
-            // Prepared before either is sent, which would change their order.
-            let one: Statement = self.client().prepare_cached(first.0).await?;
-            let two: Statement = self.client().prepare_cached(second.0).await?;
-            try_join(self.client().query(&one, first.1), self.client().query(&two, second.1)).await
+            // Prepared before any is sent, which would change their order.
+            let mut prepared = Vec::with_capacity(N);
+            for (sql, values) in all {
+                prepared.push((self.client().prepare_cached(sql).await?, values));
+            }
+            let answers = prepared.iter().map(|(statement, values)| self.client().query(statement, values));
+            let answers = try_join_all(answers).await?;
+            Ok(answers.try_into().unwrap_or_else(|_| unreachable!("there are as many answers as questions")))
         })
         .await
     }

@@ -41,7 +41,7 @@ impl Horizon {
     /// or never will be.
     pub(super) async fn settle(&self, session: &Session) -> Result<u64, Fault> {
         // In this order, and each with a view of its own.
-        let (last, writing) = session.query_both((LAST_NUMBER, &[]), (WRITERS, &[])).await?;
+        let [last, writing] = session.query_all([(LAST_NUMBER, &[]), (WRITERS, &[])]).await?;
         let Some(last) = last.first() else {
             return Err(row::corrupt("the sequence of events", "it is not there"));
         };

@@ -137,7 +137,7 @@ impl PostgresStore {
     /// version; [`StoreError::Blobs`] when `blobs` is not the place where this store's are.
     pub async fn open(config: PostgresConfig) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(1)
             .thread_name("store-postgres")
             .enable_all()
             .build()

@@ -98,7 +98,7 @@ FROM claimed JOIN locked ON locked.id = claimed.id JOIN told ON told.task = clai
 ) AS content
 ORDER BY round, place, nth";
 
-/// Whether anything is ready at all: what a claim that got nothing asks.
+/// Whether anything is ready still: others may have been quicker with what a claim had found.
 const READY: &str = "SELECT 1 FROM tasks WHERE stage = $1 AND ready_at = 0 LIMIT 1";
 
 /// What the rules and the writes need of a task, without its content.
@@ -148,7 +148,7 @@ impl Inner {
         let mut overtaken = 0;
         while claims.len() < limit {
             let wanted = (limit - claims.len()).min(BATCH);
-            let got = claim_once(&session, &mut turns, (stage, worker, lease), wanted).await?;
+            let (got, ready) = claim_once(&session, &mut turns, (stage, worker, lease), wanted).await?;
             let changes = got.iter().map(|(claim, seq)| Change::Event {
                 task: claim.task.id,
                 owner: claim.task.owner.clone(),
@@ -160,7 +160,6 @@ impl Inner {
             overtaken = if got.is_empty() { overtaken + 1 } else { 0 };
             claims.extend(got.into_iter().map(|(claim, _)| claim));
             if !full {
-                let ready = session.query_opt(READY, &[&stage_number(stage)]).await?.is_some();
                 if !ready {
                     // Whoever had the last turn has nothing more.
                     turns.served(1, 0);
@@ -429,13 +428,13 @@ SELECT owner, state, seq FROM held, told";
     }
 }
 
-/// One statement's claims, each with its event's number, in order.
+/// One statement's claims, each with its event's number, in order; and whether anything is ready still.
 async fn claim_once(
     session: &Session,
     turns: &mut Turns,
     (stage, worker, lease): (Stage, &str, Duration),
     wanted: usize,
-) -> Result<Vec<(Claim, u64)>, Fault> {
+) -> Result<(Vec<(Claim, u64)>, bool), Fault> {
     // Names have no character below a space: whoever is first after a name is first from this on.
     let (first, left) = match (turns.current(), turns.last()) {
         (Some((owner, left)), _) => (owner.to_string(), left),
@@ -455,7 +454,8 @@ async fn claim_once(
         &latest(),
         &detail,
     ];
-    let (_, rows) = session.query_both((WAKE, &[&stage_number(stage)]), (CLAIM, values)).await?;
+    let this: Values<'_> = &[&stage_number(stage)];
+    let [_, rows, ready] = session.query_all([(WAKE, this), (CLAIM, values), (READY, this)]).await?;
     let mut claims = Vec::with_capacity(rows.len());
     let mut turn = None;
     for row in &rows {
@@ -474,7 +474,7 @@ async fn claim_once(
         let expires_at = time(row, "ready_at")?;
         claims.push((Claim { task, stage, expires_at }, bits(row, "seq")?));
     }
-    Ok(claims)
+    Ok((claims, !ready.is_empty()))
 }
 
 /// A step that has ended.

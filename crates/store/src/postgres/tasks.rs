@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use coprocessor_types::{BlobDigest, OwnerId, ProgramId, Root, TaskId};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -36,7 +36,7 @@ WITH known AS (
 ), before AS (
     SELECT request, task FROM idempotency WHERE program = $2 AND owner = $3 AND key = $12
 ), load AS (
-    SELECT (SELECT coalesce(sum(queued + executing + proving + delivering), 0)::bigint FROM tallies) AS total,
+    SELECT (SELECT coalesce(sum(unfinished), 0)::bigint FROM tallies) AS total,
            (SELECT coalesce(sum(unfinished), 0)::bigint FROM owner_tallies WHERE owner = $3) AS owner
 ), added AS (
     INSERT INTO tasks (id, program, owner, controller, circuit, kind, root, state, stage, ready_at, fence, attempts,
@@ -259,9 +259,18 @@ impl Inner {
     }
 
     pub(super) async fn task_counts(&self) -> Result<TaskCounts, Fault> {
-        let sums = TaskState::ALL.map(|state| format!("sum({state})::bigint AS {state}")).join(", ");
-        let row = self.quick.take().await?.query_one(&format!("SELECT {sums} FROM tallies"), &[]).await?;
-        let counts = TaskState::ALL.into_iter().map(|state| Ok((state, bits(&row, state.as_str())?)));
+        // The two indexes of the queue have all that is unfinished.
+        let sql = "
+SELECT state, count(*) AS tasks FROM tasks WHERE stage >= 0 AND ready_at = 0 GROUP BY state
+UNION ALL SELECT state, count(*) FROM tasks WHERE stage >= 0 AND ready_at > 0 GROUP BY state
+UNION ALL SELECT 'delivered', coalesce(sum(delivered), 0)::bigint FROM tallies
+UNION ALL SELECT 'failed', coalesce(sum(failed), 0)::bigint FROM tallies
+UNION ALL SELECT 'cancelled', coalesce(sum(cancelled), 0)::bigint FROM tallies";
+        let mut found: BTreeMap<TaskState, u64> = BTreeMap::new();
+        for row in self.quick.take().await?.query(sql, &[]).await? {
+            *found.entry(row::state(&row, "state")?).or_default() += bits(&row, "tasks")?;
+        }
+        let counts = TaskState::ALL.into_iter().map(|state| Ok((state, found.get(&state).copied().unwrap_or(0))));
         counts.collect::<Result<_, Fault>>().map(TaskCounts)
     }
 }

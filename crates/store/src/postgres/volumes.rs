@@ -1,12 +1,12 @@
 //! Volumes: their pages, their versions, and raw storage.
 //!
-//! A view is a transaction that stays open on a connection of its own, as long as a controller runs: what it reads is one
-//! moment's, whatever is written meanwhile. Keeping old versions of pages instead would cost every write a row and somebody
+//! A view is a transaction that stays open on a connection of its own, as long as a controller runs, unless the volume is so small
+//! that all of it came with the first answer: what is read is one moment's, whatever is written meanwhile. Keeping old versions of pages instead would cost every write a row and somebody
 //! to collect them, and reading on the condition that nothing has changed would make long controllers start over for ever.
 
 use super::{
     Inner,
-    connect::Session,
+    connect::{Session, Values},
     fault::Fault,
     queue::Pages,
     row::{bits, get},
@@ -15,42 +15,86 @@ use crate::{StoreError, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
 use std::{collections::HashMap, future::Future};
 use tokio::{runtime::Handle, time::timeout};
+use tokio_postgres::Row;
 
-/// Pages from the volume's start that come with its view: where a FAT volume has its boot sector, tables and root directory.
+/// Pages that come with a volume's view: those with the lowest numbers, of those that are there. A FAT volume has its boot sector,
+/// tables and root directory first, and of one with little in it these are all.
 const FIRST_PAGES: i64 = 8;
+
+/// Raw storage up to so many bytes comes with the view. It comes with each of the first pages.
+const RAW_ALONG: i32 = 1024;
 
 /// A view of a volume.
 pub(super) struct Snapshot {
     runtime: Handle,
-    session: Session,
+    /// In the transaction that the view is; `None` where all there is came with it.
+    session: Option<Session>,
+    start: Start,
+}
+
+/// What comes with a view.
+struct Start {
     number: i64,
     size: u64,
     version: u64,
-    /// The pages with the first numbers; those that are not there are all zeros.
-    first: HashMap<u32, Vec<u8>>,
+    /// The pages with numbers below `known`; those that are not there are all zeros.
+    pages: HashMap<u32, Vec<u8>>,
+    known: i64,
+    /// Raw storage; `None` where it is too large to come along unasked.
+    raw: Option<Option<Vec<u8>>>,
+}
+
+const START: &str = "SELECT volumes.number, volumes.size, volumes.version, pages.index, pages.content, \
+         CASE WHEN octet_length(raw) <= $3 THEN raw END AS raw, coalesce(octet_length(raw) > $3, false) AS more \
+     FROM volumes LEFT JOIN LATERAL \
+         (SELECT index, content FROM pages WHERE volume = volumes.number ORDER BY index LIMIT $2) AS pages ON true \
+     WHERE volumes.program = $1";
+
+impl Start {
+    fn read(rows: &[Row]) -> Result<Option<Self>, Fault> {
+        let Some(volume) = rows.first() else { return Ok(None) };
+        let mut pages = HashMap::new();
+        for row in rows {
+            if let Some(index) = get::<Option<i64>>(row, "index")? {
+                pages.insert(index as u32, get(row, "content")?);
+            }
+        }
+        let last = pages.keys().max().map_or(0, |index| i64::from(*index));
+        Ok(Some(Self {
+            number: get(volume, "number")?,
+            size: bits(volume, "size")?,
+            version: bits(volume, "version")?,
+            known: if pages.len() as i64 == FIRST_PAGES { last + 1 } else { i64::MAX },
+            pages,
+            raw: if get(volume, "more")? { None } else { Some(get(volume, "raw")?) },
+        }))
+    }
+
+    fn is_all(&self) -> bool {
+        self.known == i64::MAX && self.raw.is_some()
+    }
 }
 
 impl Inner {
     /// Blocks, on any thread but those of a runtime that somebody needs.
     pub(super) fn volume_snapshot(&self, program: ProgramId) -> Result<Snapshot, Fault> {
         blocking(&self.runtime, async {
-            let session = self.snapshots.take().await?;
-            let sql = "SELECT volumes.number, volumes.size, volumes.version, pages.index, pages.content FROM volumes \
-                 LEFT JOIN pages ON pages.volume = volumes.number AND pages.index < $2 WHERE volumes.program = $1";
+            let unknown = || StoreError::UnknownProgram(program);
+            let (runtime, session) = (self.runtime.clone(), self.snapshots.take().await?);
+            let values: Values<'_> = &[&program.as_bytes().as_slice(), &FIRST_PAGES, &RAW_ALONG];
+            let start = Start::read(&session.query(START, values).await?)?.ok_or_else(unknown)?;
+            if start.is_all() {
+                return Ok(Snapshot { runtime, session: None, start });
+            }
+            // Of the moment that the rest will be read of.
             let mode = "ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-            let rows = session.begin_with(mode, sql, &[&program.as_bytes().as_slice(), &FIRST_PAGES]).await?;
-            let Some(volume) = rows.first() else {
-                session.rollback().await?;
-                return Err(StoreError::UnknownProgram(program).into());
-            };
-            let (number, size, version) = (get(volume, "number")?, bits(volume, "size")?, bits(volume, "version")?);
-            let mut first = HashMap::new();
-            for row in &rows {
-                if let Some(index) = get::<Option<i64>>(row, "index")? {
-                    first.insert(index as u32, get(row, "content")?);
+            match Start::read(&session.begin_with(mode, START, values).await?)? {
+                Some(start) => Ok(Snapshot { runtime, session: Some(session), start }),
+                None => {
+                    session.rollback().await?;
+                    Err(unknown().into())
                 }
             }
-            Ok(Snapshot { runtime: self.runtime.clone(), session, number, size, version, first })
         })
     }
 
@@ -91,29 +135,32 @@ SELECT version FROM volume";
 
 impl VolumeSnapshot for Snapshot {
     fn size(&self) -> u64 {
-        self.size
+        self.start.size
     }
 
     fn version(&self) -> u64 {
-        self.version
+        self.start.version
     }
 
     fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        if i64::from(index) < FIRST_PAGES {
-            return Ok(self.first.get(&index).cloned());
-        }
+        let Some(session) = self.session.as_ref().filter(|_| i64::from(index) >= self.start.known) else {
+            return Ok(self.start.pages.get(&index).cloned());
+        };
         let read = blocking(&self.runtime, async {
             let sql = "SELECT content FROM pages WHERE volume = $1 AND index = $2";
-            let row = self.session.query_opt(sql, &[&self.number, &i64::from(index)]).await?;
+            let row = session.query_opt(sql, &[&self.start.number, &i64::from(index)]).await?;
             row.map(|row| get(&row, "content")).transpose()
         });
         Ok(read?)
     }
 
     fn raw(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let (Some(session), None) = (&self.session, &self.start.raw) else {
+            return Ok(self.start.raw.clone().flatten());
+        };
         let read = blocking(&self.runtime, async {
             let sql = "SELECT raw FROM volumes WHERE number = $1";
-            get(&self.session.query_one(sql, &[&self.number]).await?, "raw")
+            get(&session.query_one(sql, &[&self.start.number]).await?, "raw")
         });
         Ok(read?)
     }
@@ -121,8 +168,10 @@ impl VolumeSnapshot for Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        // One that can't be ended closes its connection.
-        let _ = blocking(&self.runtime, self.session.rollback());
+        if let Some(session) = &self.session {
+            // One that can't be ended closes its connection.
+            let _ = blocking(&self.runtime, session.rollback());
+        }
     }
 }
 

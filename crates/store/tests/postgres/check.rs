@@ -31,9 +31,19 @@ async fn rows_that_contradict_each_other_are_found() {
             "UPDATE tasks SET state = 'delivered' WHERE stage IS NULL",
         ),
         (
-            "UPDATE tallies SET queued = queued + 1 WHERE shard = 0",
+            "UPDATE tasks SET ready_at = NULL WHERE stage = 0",
+            "1 tasks are finished and in the queue, or neither",
+            "UPDATE tasks SET ready_at = 0 WHERE stage = 0",
+        ),
+        (
+            "UPDATE blobs SET object = 'it' WHERE size = 5",
+            "1 blobs are in two places, or in none",
+            "UPDATE blobs SET object = NULL WHERE size = 5",
+        ),
+        (
+            "UPDATE tallies SET unfinished = unfinished + 1 WHERE shard = 0",
             "1 states have more or fewer tasks than they count",
-            "UPDATE tallies SET queued = queued - 1 WHERE shard = 0",
+            "UPDATE tallies SET unfinished = unfinished - 1 WHERE shard = 0",
         ),
         (
             "INSERT INTO owner_tallies VALUES ('nobody', 0, 7)",

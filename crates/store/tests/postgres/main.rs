@@ -73,7 +73,7 @@ impl InDirectory {
 #[async_trait]
 impl contract::Backing for InDirectory {
     const VOIDS_LEASES: bool = false;
-    const HISTORIES: u64 = 12;
+    const HISTORIES: u64 = 100;
 
     fn is_here() -> bool {
         cluster().is_some()

@@ -43,10 +43,7 @@ CREATE FUNCTION micros() RETURNS bigint LANGUAGE sql STABLE
 -- connections than rows: a row that many write is a queue. The sum over all rows is the number.
 CREATE TABLE tallies (
     shard       integer PRIMARY KEY,
-    queued      bigint NOT NULL DEFAULT 0,
-    executing   bigint NOT NULL DEFAULT 0,
-    proving     bigint NOT NULL DEFAULT 0,
-    delivering  bigint NOT NULL DEFAULT 0,
+    unfinished  bigint NOT NULL DEFAULT 0,
     delivered   bigint NOT NULL DEFAULT 0,
     failed      bigint NOT NULL DEFAULT 0,
     cancelled   bigint NOT NULL DEFAULT 0,
@@ -66,13 +63,12 @@ CREATE FUNCTION shard() RETURNS integer LANGUAGE sql STABLE
     RETURN coalesce(nullif(current_setting('coprocessor.shard', true), '')::integer, pg_backend_pid() % 64);
 
 CREATE TABLE blobs (
-    digest   bytea PRIMARY KEY CHECK (length(digest) = 32),
+    digest   bytea PRIMARY KEY,
     size     bigint NOT NULL,
     content  bytea,                                 -- NULL: the content is an object
     object   text,                                  -- its name; no two puts ever use the same
     put_at   bigint NOT NULL,                       -- last
-    suspect  boolean NOT NULL,                      -- whether it may be that nothing names it
-    CHECK ((content IS NULL) <> (object IS NULL))
+    suspect  boolean NOT NULL                       -- whether it may be that nothing names it
 );
 -- Most can't be compressed: proofs, ELFs, WebAssembly.
 ALTER TABLE blobs ALTER COLUMN content SET STORAGE EXTERNAL;
@@ -136,7 +132,7 @@ ALTER TABLE pages ALTER COLUMN content SET STORAGE MAIN;
 -- What changes with every step. What may be large is in task_content, so that a step doesn't rewrite it; and so are the indexes
 -- of what never changes, as each new version of a row has to be entered in every index of its table.
 CREATE TABLE tasks (
-    id          bytea PRIMARY KEY CHECK (length(id) = 16),
+    id          bytea PRIMARY KEY,
     program     bytea NOT NULL,
     owner       text COLLATE "C" NOT NULL,
     controller  bytea NOT NULL,
@@ -156,8 +152,7 @@ CREATE TABLE tasks (
     updated_at  bigint NOT NULL,                    -- of a finished one: when it finished
     not_before  bigint,
     witness     bytea,
-    proof       bytea,
-    CHECK ((stage IS NULL) = (ready_at IS NULL))
+    proof       bytea
 );
 
 -- The queue. Finished tasks are in none of these, however many there are.
@@ -188,8 +183,8 @@ CREATE TABLE task_blobs (
 CREATE FUNCTION tally_tasks() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     here    integer := shard();
-    was     text;
-    is_now  text;
+    was     text := '';
+    is_now  text := '';
     change  integer := 0;
     of      text;
 BEGIN
@@ -203,13 +198,8 @@ BEGIN
         of := NEW.owner;
         change := change + (NEW.stage IS NOT NULL)::integer;
     END IF;
-    was := coalesce(was, '');
-    is_now := coalesce(is_now, '');
     UPDATE tallies SET
-        queued     = queued     + (is_now = 'queued')::integer     - (was = 'queued')::integer,
-        executing  = executing  + (is_now = 'executing')::integer  - (was = 'executing')::integer,
-        proving    = proving    + (is_now = 'proving')::integer    - (was = 'proving')::integer,
-        delivering = delivering + (is_now = 'delivering')::integer - (was = 'delivering')::integer,
+        unfinished = unfinished + change,
         delivered  = delivered  + (is_now = 'delivered')::integer  - (was = 'delivered')::integer,
         failed     = failed     + (is_now = 'failed')::integer     - (was = 'failed')::integer,
         cancelled  = cancelled  + (is_now = 'cancelled')::integer  - (was = 'cancelled')::integer
@@ -221,8 +211,9 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER tally_added AFTER INSERT OR DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION tally_tasks();
-CREATE TRIGGER tally_moved AFTER UPDATE OF state ON tasks FOR EACH ROW
-    WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION tally_tasks();
+-- The states on the way are counted by whoever asks: a task goes through them and is gone.
+CREATE TRIGGER tally_moved AFTER UPDATE OF stage ON tasks FOR EACH ROW
+    WHEN ((OLD.stage IS NULL) <> (NEW.stage IS NULL)) EXECUTE FUNCTION tally_tasks();
 
 CREATE TABLE task_content (
     task     bytea PRIMARY KEY,
