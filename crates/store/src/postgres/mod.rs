@@ -26,6 +26,7 @@ mod row;
 mod schema;
 mod store;
 mod tasks;
+mod together;
 mod upkeep;
 mod volumes;
 mod webhooks;
@@ -46,6 +47,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tasks::Admissions;
+use together::Together;
 use tokio::{
     runtime::{Handle, Runtime},
     sync::{Mutex, broadcast},
@@ -239,6 +241,7 @@ struct Inner {
     /// Held while deliveries are claimed, likewise.
     deliveries: Mutex<()>,
     admissions: Admissions,
+    together: Together,
     horizon: Horizon,
     measured: Measured,
 }
@@ -264,6 +267,7 @@ impl Inner {
             turns: Default::default(),
             deliveries: Mutex::default(),
             admissions: Admissions::default(),
+            together: Together::default(),
             horizon: Horizon::default(),
             measured: Measured::default(),
         };

@@ -10,6 +10,7 @@ use super::{
         latest, small, stage_number, task_id, time, time_or_none,
     },
     tasks::{self, require},
+    together::Step,
 };
 use crate::{
     Cancelled, Change, Claim, EventKind, Failure, Retried, Stage, StepOutcome, StoreError, Task, TaskState,
@@ -270,6 +271,13 @@ SELECT owner, state, seq FROM held, told";
         // What the rules say of the one state this outcome can follow. The statement asks whether that is how it is.
         let standing = Standing { task, state: expected, fence, attempts: 0, claimed: true };
         let next = transition::finish(&standing, fence, outcome)?;
+        let inline = |size| !self.blobs.is_large(size);
+        if let Some(step) = Step::of((task, fence, expected), next, outcome, inline)?
+            && let Some((task, seq)) = self.finish_together(step).await?
+        {
+            self.tell_moved(&task, seq, true);
+            return Ok(task);
+        }
         loop {
             let blob = match content {
                 Some(content) => {

@@ -1,7 +1,7 @@
 //! Volumes: their pages, their versions, and raw storage.
 //!
-//! A view is a transaction that stays open on a connection of its own, as long as a controller runs, unless the volume is so small
-//! that all of it came with the first answer: what is read is one moment's, whatever is written meanwhile. Keeping old versions of pages instead would cost every write a row and somebody
+//! A view is a transaction that stays open on a connection of its own, as long as a controller runs: what it reads is one
+//! moment's, whatever is written meanwhile. Keeping old versions of pages instead would cost every write a row and somebody
 //! to collect them, and reading on the condition that nothing has changed would make long controllers start over for ever.
 
 use super::{
@@ -27,8 +27,8 @@ const RAW_ALONG: i32 = 1024;
 /// A view of a volume.
 pub(super) struct Snapshot {
     runtime: Handle,
-    /// In the transaction that the view is; `None` where all there is came with it.
-    session: Option<Session>,
+    /// In the transaction that the view is.
+    session: Session,
     start: Start,
 }
 
@@ -69,10 +69,6 @@ impl Start {
             raw: if get(volume, "more")? { None } else { Some(get(volume, "raw")?) },
         }))
     }
-
-    fn is_all(&self) -> bool {
-        self.known == i64::MAX && self.raw.is_some()
-    }
 }
 
 impl Inner {
@@ -82,14 +78,9 @@ impl Inner {
             let unknown = || StoreError::UnknownProgram(program);
             let (runtime, session) = (self.runtime.clone(), self.snapshots.take().await?);
             let values: Values<'_> = &[&program.as_bytes().as_slice(), &FIRST_PAGES, &RAW_ALONG];
-            let start = Start::read(&session.query(START, values).await?)?.ok_or_else(unknown)?;
-            if start.is_all() {
-                return Ok(Snapshot { runtime, session: None, start });
-            }
-            // Of the moment that the rest will be read of.
             let mode = "ISOLATION LEVEL REPEATABLE READ, READ ONLY";
             match Start::read(&session.begin_with(mode, START, values).await?)? {
-                Some(start) => Ok(Snapshot { runtime, session: Some(session), start }),
+                Some(start) => Ok(Snapshot { runtime, session, start }),
                 None => {
                     session.rollback().await?;
                     Err(unknown().into())
@@ -143,24 +134,24 @@ impl VolumeSnapshot for Snapshot {
     }
 
     fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(session) = self.session.as_ref().filter(|_| i64::from(index) >= self.start.known) else {
+        if i64::from(index) < self.start.known {
             return Ok(self.start.pages.get(&index).cloned());
-        };
+        }
         let read = blocking(&self.runtime, async {
             let sql = "SELECT content FROM pages WHERE volume = $1 AND index = $2";
-            let row = session.query_opt(sql, &[&self.start.number, &i64::from(index)]).await?;
+            let row = self.session.query_opt(sql, &[&self.start.number, &i64::from(index)]).await?;
             row.map(|row| get(&row, "content")).transpose()
         });
         Ok(read?)
     }
 
     fn raw(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let (Some(session), None) = (&self.session, &self.start.raw) else {
-            return Ok(self.start.raw.clone().flatten());
-        };
+        if let Some(raw) = &self.start.raw {
+            return Ok(raw.clone());
+        }
         let read = blocking(&self.runtime, async {
             let sql = "SELECT raw FROM volumes WHERE number = $1";
-            get(&session.query_one(sql, &[&self.start.number]).await?, "raw")
+            get(&self.session.query_one(sql, &[&self.start.number]).await?, "raw")
         });
         Ok(read?)
     }
@@ -168,10 +159,8 @@ impl VolumeSnapshot for Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if let Some(session) = &self.session {
-            // One that can't be ended closes its connection.
-            let _ = blocking(&self.runtime, session.rollback());
-        }
+        // One that can't be ended closes its connection.
+        let _ = blocking(&self.runtime, self.session.rollback());
     }
 }
 

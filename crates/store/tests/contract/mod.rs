@@ -140,6 +140,7 @@ macro_rules! contract {
             queue::a_restart_voids_leases_only_where_nobody_else_can_hold_one,
             queue::a_restart_voids_leases_that_ran_out_too,
             queue::postponed_tasks_wait_for_their_time,
+            races::steps_that_end_at_once_are_each_their_own,
             races::workers_that_race_keep_every_promise,
             steps::a_task_goes_the_whole_way,
             steps::large_blobs_go_with_their_step,

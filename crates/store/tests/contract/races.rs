@@ -2,8 +2,9 @@
 
 use super::{
     Backing,
-    fixture::{HOUR, ROOM, admitted, events, new_task, owner, postponed, program, success, volume},
+    fixture::{HOUR, ROOM, admitted, event, events, new_task, owner, postponed, program, success, volume},
 };
+use bytes::Bytes;
 use coprocessor_store::{
     Claim, Event, NewTask, Stage, StepOutcome, Store, StoreError, TaskFilter, TaskState, VolumeWrite,
 };
@@ -19,6 +20,73 @@ const TASKS: usize = 30;
 const WORKERS: usize = 6;
 /// Longer than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Steps that end at the same moment are each what they would be alone, whether their content is the same or not; and those
+/// that may not end don't.
+pub(crate) async fn steps_that_end_at_once_are_each_their_own<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    let program = program(&*store, 1).await;
+    for _ in 0..TASKS {
+        admitted(store.admit(new_task(&program), ROOM).await.unwrap());
+    }
+    for (stage, before) in [(Stage::Execute, TaskState::Executing), (Stage::Prove, TaskState::Proving)] {
+        let claims = store.claim(stage, "worker", HOUR, TASKS).await.unwrap();
+        assert_eq!(claims.len(), TASKS);
+        let mut ending = tokio::task::JoinSet::new();
+        for (number, claim) in claims.iter().enumerate() {
+            // Twice each, and once under a fence that never was. Every third has the content of the first.
+            let own = Bytes::from(format!("{stage:?} {}", if number % 3 == 0 { 0 } else { number }));
+            for (turn, fence) in [(0, claim.task.fence), (1, claim.task.fence + 1), (2, claim.task.fence)] {
+                let (store, id, own) = (Arc::clone(&store), claim.task.id, own.clone());
+                let outcome = match stage {
+                    Stage::Execute => StepOutcome::Executed {
+                        witness: own,
+                        volume: VolumeWrite::default(),
+                        event: event(&format!("executed_{number}")),
+                    },
+                    _ => StepOutcome::Proved {
+                        proof: own,
+                        output: Bytes::from(format!("output {number}")),
+                        event: event(&format!("proved_{number}")),
+                    },
+                };
+                ending.spawn(async move { (number, turn, store.finish_step(id, fence, outcome).await) });
+            }
+        }
+        let mut ended = [0; TASKS];
+        while let Some(done) = ending.join_next().await {
+            let (number, turn, done) = done.unwrap();
+            match done {
+                Ok(task) => {
+                    assert_ne!(turn, 1, "a fence that never was");
+                    assert_eq!(task.id, claims[number].task.id);
+                    assert_ne!(task.state, before);
+                    assert_eq!(task.output.is_some(), stage == Stage::Prove);
+                    ended[number] += 1;
+                }
+                Err(StoreError::StaleFence { task, .. }) => assert_eq!(task, claims[number].task.id),
+                Err(error) => panic!("task {number}: {error:?}"),
+            }
+        }
+        assert_eq!(ended, [1; TASKS], "each once");
+        for (number, claim) in claims.iter().enumerate() {
+            let task = store.task(claim.task.id).await.unwrap().unwrap();
+            let named = if number % 3 == 0 { 0 } else { number };
+            let content = Bytes::from(format!("{stage:?} {named}"));
+            let blob = if stage == Stage::Execute { task.witness } else { task.proof };
+            assert_eq!(store.blob(blob.unwrap()).await.unwrap(), content);
+            if stage == Stage::Prove {
+                assert_eq!(task.output, Some(Bytes::from(format!("output {number}"))));
+                assert_eq!(task.state, TaskState::Delivering);
+            }
+            let last = events(&*store, task.id).await.pop().unwrap();
+            assert!(last.kind.name.ends_with(&format!("ed_{number}")), "{last:?}");
+            assert_eq!(last.state, task.state);
+        }
+    }
+    assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
+}
 
 /// Small numbers that differ each time, for who does what.
 struct Dice(u64);
