@@ -26,7 +26,7 @@ const STORE_TROUBLE: Duration = Duration::from_secs(1);
 
 /// After a claim that got all there was, the next one waits for so many times as long as that one took: the dearer claims are, the more
 /// tasks share one. An idle worker is not held up by it.
-const GATHER: u32 = 2;
+const GATHER: u32 = 4;
 const LONGEST_GATHER: Duration = Duration::from_millis(20);
 
 /// A stage without work asks what will be due only when none was announced for this long.

@@ -75,15 +75,24 @@ ALTER TABLE blobs ALTER COLUMN content SET STORAGE EXTERNAL;
 CREATE INDEX blobs_suspect ON blobs (put_at) WHERE suspect;
 
 CREATE FUNCTION tally_blobs() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    more_blobs  bigint;
+    more_bytes  bigint;
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        UPDATE tallies SET blobs = blobs + 1, blob_bytes = blob_bytes + NEW.size WHERE shard = shard();
-    ELSE
-        UPDATE tallies SET blobs = blobs - 1, blob_bytes = blob_bytes - OLD.size WHERE shard = shard();
+    SELECT count(*), coalesce(sum(size), 0) INTO more_blobs, more_bytes FROM changed;
+    IF TG_OP = 'DELETE' THEN
+        more_blobs := -more_blobs;
+        more_bytes := -more_bytes;
+    END IF;
+    IF more_blobs <> 0 THEN
+        UPDATE tallies SET blobs = blobs + more_blobs, blob_bytes = blob_bytes + more_bytes WHERE shard = shard();
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER tally AFTER INSERT OR DELETE ON blobs FOR EACH ROW EXECUTE FUNCTION tally_blobs();
+CREATE TRIGGER tally_added AFTER INSERT ON blobs REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION tally_blobs();
+CREATE TRIGGER tally_removed AFTER DELETE ON blobs REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION tally_blobs();
 
 CREATE TABLE programs (
     seq            bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
