@@ -124,6 +124,9 @@ impl fmt::Debug for BlobPlace {
     }
 }
 
+/// How long operations that are under way when the store ends may take to notice.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// The store in one database.
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -214,8 +217,12 @@ impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.close();
         if let Some(runtime) = self.runtime.take() {
-            // Waiting for its threads is not allowed everywhere.
-            runtime.shutdown_background();
+            // What is under way sees its connections end, and ends; a runtime that went before it would take the timers away
+            // from under it. Waiting here is not allowed everywhere.
+            std::thread::spawn(move || {
+                std::thread::sleep(GRACE);
+                runtime.shutdown_background();
+            });
         }
     }
 }
