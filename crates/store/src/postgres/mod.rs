@@ -3,7 +3,7 @@
 //!
 //! Every operation runs in a runtime of the store's own, to its end, whether its caller waits or not; so a change is told
 //! once it is committed, and a busy service does not hold up heartbeats. Most operations are one statement, and so one
-//! transaction and one round trip: `queue` and `tasks`. The connections (`connect`) are of three kinds. What is acknowledged
+//! transaction and one round trip: `queue`, `steps` and `tasks`; steps that end at once share one (`together`). The connections (`connect`) are of three kinds. What is acknowledged
 //! is committed on one kind, synchronously; steps are committed on another without waiting for the disk, which a crash of
 //! the database can take back, latest first: its log has one order, so the next synchronous commit makes all that came
 //! before it durable. Views of volumes are transactions that stay open, on connections of their own.
@@ -24,6 +24,7 @@ mod provers;
 mod queue;
 mod row;
 mod schema;
+mod steps;
 mod store;
 mod tasks;
 mod together;

@@ -8,8 +8,8 @@ use super::{
     Inner,
     connect::{Session, Values},
     fault::Fault,
-    queue::Pages,
     row::{bits, get},
+    steps::Pages,
 };
 use crate::{StoreError, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
