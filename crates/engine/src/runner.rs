@@ -24,8 +24,8 @@ const LOST_WAKE_UP: Duration = Duration::from_secs(5);
 /// Wait after the store failed to give work.
 const STORE_TROUBLE: Duration = Duration::from_secs(1);
 
-/// After a claim that got all there was, the next one waits for so many times as long as that one took: the dearer claims are, the more
-/// tasks share one. An idle worker is not held up by it.
+/// After a claim the next one waits for so many times as long as that one took: the dearer claims are, the more tasks share one.
+/// An idle worker is not held up by it.
 const GATHER: u32 = 4;
 const LONGEST_GATHER: Duration = Duration::from_millis(20);
 
@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// Tasks claimed for each controller that can run at once, as long as their steps are quick: while one is being written, the
 /// next one runs.
-const CLAIMED_AHEAD: usize = 4;
+const CLAIMED_AHEAD: usize = 8;
 
 /// Steps that take longer than this on average are not claimed ahead: another coprocessor may have a place for them.
 const QUICK: Duration = Duration::from_millis(50);
@@ -199,13 +199,13 @@ impl Dispatcher {
                             self.begin(claim, place);
                         }
                     }
+                    drop(places);
                     if !more {
-                        drop(places);
                         self.idle().await;
-                        // What comes meanwhile is claimed together.
-                        let gathered = ended + ((ended - began) * GATHER).min(LONGEST_GATHER);
-                        self.stop.run_until_cancelled(tokio::time::sleep_until(gathered)).await;
                     }
+                    // What comes meanwhile, and what room is made, is for one claim.
+                    let gathered = ended + ((ended - began) * GATHER).min(LONGEST_GATHER);
+                    self.stop.run_until_cancelled(tokio::time::sleep_until(gathered)).await;
                 }
                 Err(error) => {
                     tracing::error!(stage = self.stage.as_str(), %error, "no work can be claimed; will try again");

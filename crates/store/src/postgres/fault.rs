@@ -11,6 +11,8 @@ pub(super) enum Fault {
     Postgres(Error),
     Pool(PoolError),
     Store(StoreError),
+    /// The connection of whoever wrote it for others too was lost.
+    Unanswered,
 }
 
 impl Fault {
@@ -26,7 +28,7 @@ impl Fault {
     pub(super) fn breaks(&self, constraint: &str) -> bool {
         match self {
             Self::Postgres(error) => error.as_db_error().and_then(|error| error.constraint()) == Some(constraint),
-            Self::Pool(_) | Self::Store(_) => false,
+            Self::Pool(_) | Self::Store(_) | Self::Unanswered => false,
         }
     }
 
@@ -34,6 +36,7 @@ impl Fault {
     pub(super) fn is_lost(&self) -> bool {
         match self {
             Self::Postgres(error) | Self::Pool(PoolError::Backend(error)) => is_lost(error),
+            Self::Unanswered => true,
             Self::Pool(_) | Self::Store(_) => false,
         }
     }
@@ -41,7 +44,7 @@ impl Fault {
     fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Postgres(error) => error.code(),
-            Self::Pool(_) | Self::Store(_) => None,
+            Self::Pool(_) | Self::Store(_) | Self::Unanswered => None,
         }
     }
 }
@@ -72,6 +75,7 @@ impl From<Fault> for StoreError {
             | Fault::Pool(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) => {
                 from_postgres(error)
             }
+            Fault::Unanswered => Self::Unavailable("the connection was lost while it was written; ask again".into()),
             Fault::Pool(PoolError::Closed) => Self::Closed,
             Fault::Pool(error) => Self::Unavailable(Box::new(error)),
         }

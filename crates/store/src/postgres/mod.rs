@@ -3,10 +3,11 @@
 //!
 //! Every operation runs in a runtime of the store's own, to its end, whether its caller waits or not; so a change is told
 //! once it is committed, and a busy service does not hold up heartbeats. Most operations are one statement, and so one
-//! transaction and one round trip: `queue`, `steps` and `tasks`; steps that end at once share one (`together`). The connections (`connect`) are of three kinds. What is acknowledged
-//! is committed on one kind, synchronously; steps are committed on another without waiting for the disk, which a crash of
-//! the database can take back, latest first: its log has one order, so the next synchronous commit makes all that came
-//! before it durable. Views of volumes are transactions that stay open, on connections of their own.
+//! transaction and one round trip: `queue`, `steps` and `tasks`; admissions that come at once share one, and so do steps
+//! that end at once (`together`). The connections (`connect`) are of three kinds. What is acknowledged is committed on one
+//! kind, synchronously; steps are committed on another without waiting for the disk, which a crash of the database can take
+//! back, latest first: its log has one order, so the next synchronous commit makes all that came before it durable. Views
+//! of volumes are transactions that stay open, on connections of their own.
 //!
 //! What is said of one worker's claim is true after a crash too: see `uncrashed` in the schema. Session state is relied on
 //! throughout, so a pooler between must give out whole sessions.
@@ -48,7 +49,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tasks::Admissions;
-use together::Together;
+use together::{Together, admissions::Admit, steps::Step};
 use tokio::{
     runtime::{Handle, Runtime},
     sync::{Mutex, broadcast},
@@ -249,7 +250,9 @@ struct Inner {
     /// Held while deliveries are claimed, likewise.
     deliveries: Mutex<()>,
     admissions: Admissions,
-    together: Together,
+    /// Where admissions and steps wait for the statement that they share.
+    admits: Together<Admit>,
+    steps: Together<Step>,
     horizon: Horizon,
     measured: Measured,
 }
@@ -275,7 +278,8 @@ impl Inner {
             turns: Default::default(),
             deliveries: Mutex::default(),
             admissions: Admissions::default(),
-            together: Together::default(),
+            admits: Together::default(),
+            steps: Together::default(),
             horizon: Horizon::default(),
             measured: Measured::default(),
         };

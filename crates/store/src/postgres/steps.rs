@@ -10,7 +10,7 @@ use super::{
         stage_number, task_id, time,
     },
     tasks::{self, require},
-    together::Step,
+    together::steps::Step,
 };
 use crate::{
     Cancelled, Change, EventKind, Failure, Retried, StepOutcome, StoreError, Task, TaskState, VolumeWrite,
@@ -70,7 +70,7 @@ impl Inner {
         let next = transition::finish(&standing, fence, outcome)?;
         let inline = |size| !self.blobs.is_large(size);
         if let Some(step) = Step::of((task, fence, expected), next, outcome, inline)?
-            && let Some((task, seq)) = self.finish_together(step).await?
+            && let Some((task, seq)) = self.steps.write(&self.quick, step).await?
         {
             self.tell_moved(&task, seq, true);
             return Ok(task);
@@ -383,6 +383,16 @@ impl<'a> Pages<'a> {
             }
         }
         pages
+    }
+
+    /// Pages with their new content.
+    pub(super) fn put(&self) -> impl Iterator<Item = (i64, &'a [u8])> {
+        self.written.iter().copied().zip(self.contents.iter().copied())
+    }
+
+    /// Pages that are all zeros now.
+    pub(super) fn cleared(&self) -> &[i64] {
+        &self.cleared
     }
 
     pub(super) fn values(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 5] {

@@ -9,12 +9,14 @@ use super::{
         self, array, bits, bounded, bytes, corrupt, digest_or_none, from_deadline, from_json, get, json_or_none, owner,
         parse, small, task_id, text_json, time, time_or_none,
     },
+    together::admissions::Admit,
 };
 use crate::{
     Admission, Backlog, Change, Cursor, NewTask, Page, Stage, StoreError, Task, TaskCounts, TaskFilter, TaskState,
 };
 use bytes::Bytes;
 use coprocessor_types::{BlobDigest, OwnerId, ProgramId, Root, TaskId};
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -94,6 +96,16 @@ impl Admissions {
     }
 }
 
+impl Running<'_> {
+    /// What the bounds leave when the others are counted in.
+    fn leave(&self, backlog: Backlog) -> Backlog {
+        Backlog {
+            total: backlog.total.saturating_sub(self.others.total),
+            owner: backlog.owner.saturating_sub(self.others.owner),
+        }
+    }
+}
+
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut running = self.admissions.running();
@@ -110,18 +122,25 @@ impl Inner {
     pub(super) async fn admit(&self, new: &NewTask, backlog: Backlog) -> Result<Admission, Fault> {
         let tried = {
             let running = self.admissions.begin(&new.owner).await;
-            self.try_admit(new, backlog, running.others).await?
+            let most = running.leave(backlog);
+            match Admit::of(new, most)? {
+                Some(admit) => match self.admits.write(&self.durable, admit).await? {
+                    Some((created_at, seq)) => Some(self.admitted(new, created_at, seq)?),
+                    None => self.try_admit(new, backlog, most).await?,
+                },
+                None => self.try_admit(new, backlog, most).await?,
+            }
         };
         if let Some(admission) = tried {
             return Ok(admission);
         }
         let _alone = self.admissions.alone.write().await;
-        let alone = self.try_admit(new, backlog, Backlog { total: 0, owner: 0 }).await?;
+        let alone = self.try_admit(new, backlog, backlog).await?;
         alone.ok_or_else(|| corrupt("the backlog", "nobody runs beside this admission, and yet it is crowded"))
     }
 
-    /// One statement; `None`: refused, but perhaps only for the `others` that ran beside it.
-    async fn try_admit(&self, new: &NewTask, backlog: Backlog, others: Backlog) -> Result<Option<Admission>, Fault> {
+    /// One statement; `None`: refused, but perhaps only for those that ran beside it, which `most` leaves room for.
+    async fn try_admit(&self, new: &NewTask, backlog: Backlog, most: Backlog) -> Result<Option<Admission>, Fault> {
         let session = self.durable.take().await?;
         let (args, payload) = (from_json(&new.args)?, from_json(&new.payload)?);
         let key = new.idempotency.as_ref().map(|idempotency| idempotency.key.as_bytes());
@@ -144,8 +163,8 @@ impl Inner {
                     &new.deadline.map(from_deadline),
                     &key,
                     &request,
-                    &bounded(backlog.total.saturating_sub(others.total)),
-                    &bounded(backlog.owner.saturating_sub(others.owner)),
+                    &bounded(most.total),
+                    &bounded(most.owner),
                 ],
             )
             .await;
@@ -155,7 +174,7 @@ impl Inner {
             Err(fault) if fault.breaks("idempotency_pkey") => {
                 // Not while holding a connection that others may be waiting for, who hold one themselves.
                 drop(session);
-                return Box::pin(self.try_admit(new, backlog, others)).await;
+                return Box::pin(self.try_admit(new, backlog, most)).await;
             }
             // The answer to the same admission was lost, or somebody else's task has that id.
             Err(fault) if fault.breaks("tasks_pkey") => {
@@ -167,16 +186,19 @@ impl Inner {
             }
             Err(fault) => return Err(fault),
         };
-        let Some(created_at) = time_or_none(&found, "created_at")? else {
-            return refused(&session, &found, new, backlog).await;
-        };
-        let seq = bits(&found, "seq")?;
-        drop(session);
+        match time_or_none(&found, "created_at")? {
+            Some(created_at) => self.admitted(new, created_at, bits(&found, "seq")?).map(Some),
+            None => refused(&session, &found, new, backlog).await,
+        }
+    }
+
+    /// Tells of a task that has just been admitted.
+    fn admitted(&self, new: &NewTask, created_at: Timestamp, seq: u64) -> Result<Admission, Fault> {
         self.tell([
             Change::Event { task: new.id, owner: new.owner.clone(), seq, state: TaskState::Queued },
             Change::Work(Stage::Execute),
         ]);
-        Ok(Some(Admission::Admitted(Task {
+        Ok(Admission::Admitted(Task {
             id: new.id,
             program: new.program,
             owner: new.owner.clone(),
@@ -200,7 +222,7 @@ impl Inner {
             output: None,
             result: None,
             failure: None,
-        })))
+        }))
     }
 
     pub(super) async fn task(&self, id: TaskId) -> Result<Option<Task>, Fault> {

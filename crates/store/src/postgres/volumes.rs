@@ -27,8 +27,8 @@ const RAW_ALONG: i32 = 1024;
 /// A view of a volume.
 pub(super) struct Snapshot {
     runtime: Handle,
-    /// In the transaction that the view is.
-    session: Session,
+    /// In the transaction that the view is. `None` only while it is dropped.
+    session: Option<Session>,
     start: Start,
 }
 
@@ -80,7 +80,7 @@ impl Inner {
             let values: Values<'_> = &[&program.as_bytes().as_slice(), &FIRST_PAGES, &RAW_ALONG];
             let mode = "ISOLATION LEVEL REPEATABLE READ, READ ONLY";
             match Start::read(&session.begin_with(mode, START, values).await?)? {
-                Some(start) => Ok(Snapshot { runtime, session, start }),
+                Some(start) => Ok(Snapshot { runtime, session: Some(session), start }),
                 None => {
                     session.rollback().await?;
                     Err(unknown().into())
@@ -124,6 +124,12 @@ SELECT version FROM volume";
     }
 }
 
+impl Snapshot {
+    fn session(&self) -> Result<&Session, Fault> {
+        self.session.as_ref().ok_or_else(|| StoreError::Closed.into())
+    }
+}
+
 impl VolumeSnapshot for Snapshot {
     fn size(&self) -> u64 {
         self.start.size
@@ -139,7 +145,7 @@ impl VolumeSnapshot for Snapshot {
         }
         let read = blocking(&self.runtime, async {
             let sql = "SELECT content FROM pages WHERE volume = $1 AND index = $2";
-            let row = self.session.query_opt(sql, &[&self.start.number, &i64::from(index)]).await?;
+            let row = self.session()?.query_opt(sql, &[&self.start.number, &i64::from(index)]).await?;
             row.map(|row| get(&row, "content")).transpose()
         });
         Ok(read?)
@@ -151,7 +157,7 @@ impl VolumeSnapshot for Snapshot {
         }
         let read = blocking(&self.runtime, async {
             let sql = "SELECT raw FROM volumes WHERE number = $1";
-            get(&self.session.query_one(sql, &[&self.start.number]).await?, "raw")
+            get(&self.session()?.query_one(sql, &[&self.start.number]).await?, "raw")
         });
         Ok(read?)
     }
@@ -159,8 +165,11 @@ impl VolumeSnapshot for Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        // One that can't be ended closes its connection.
-        let _ = blocking(&self.runtime, self.session.rollback());
+        let Some(session) = self.session.take() else { return };
+        // One that can't be ended closes its connection. Nobody waits for it.
+        self.runtime.spawn(async move {
+            let _ = tokio::time::timeout(super::PATIENCE, session.rollback()).await;
+        });
     }
 }
 

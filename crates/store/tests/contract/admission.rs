@@ -147,6 +147,51 @@ pub(crate) async fn many_at_once_are_all_kept<B: Backing>() {
     }
 }
 
+/// Requests that come at the same moment are each answered as they would be alone.
+pub(crate) async fn those_that_come_at_once_are_each_their_own<B: Backing>() {
+    const EACH: usize = 8;
+    let backing = B::new().await;
+    let store = backing.store();
+    let known = program(&*store, 1).await;
+    let keyed = |key: &str, request: u8| Some(Idempotency { key: key.to_owned(), request: BlobDigest([request; 32]) });
+    let first =
+        admitted(store.admit(NewTask { idempotency: keyed("old", 1), ..new_task(&known) }, ROOM).await.unwrap());
+    let mut coming = tokio::task::JoinSet::new();
+    for number in 0..EACH {
+        for kind in 0..6 {
+            let (store, plain) = (backing.store(), new_task(&known));
+            let (new, backlog) = match kind {
+                0 => (NewTask { args: json!(number), ..plain }, ROOM),
+                1 => (NewTask { idempotency: keyed(&format!("new {number}"), 1), ..plain }, ROOM),
+                2 => (NewTask { idempotency: keyed("old", 1), ..plain }, ROOM),
+                3 => (NewTask { idempotency: keyed("old", 2), ..plain }, ROOM),
+                4 => (NewTask { program: ProgramId([9; 32]), ..plain }, ROOM),
+                _ => (NewTask { owner: owner("bob"), ..plain }, Backlog { owner: 2, ..ROOM }),
+            };
+            coming.spawn(async move { (kind, new.clone(), store.admit(new, backlog).await) });
+        }
+    }
+    let mut of_bob = 0;
+    while let Some(answered) = coming.join_next().await {
+        let (kind, new, answer) = answered.unwrap();
+        match (kind, answer) {
+            (0 | 1, Ok(Admission::Admitted(task))) => {
+                assert_eq!((task.id, &task.args), (new.id, &new.args));
+                assert_eq!(store.task(new.id).await.unwrap(), Some(task));
+                assert_eq!(event_names(&*store, new.id).await, ["admitted"]);
+            }
+            (2, Ok(Admission::Repeated(task))) => assert_eq!(task.id, first.id),
+            (3, Ok(Admission::KeyReused(task))) => assert_eq!(task, first.id),
+            (4, Err(StoreError::UnknownProgram(program))) => assert_eq!(program, new.program),
+            (5, Ok(Admission::Admitted(_))) => of_bob += 1,
+            (5, Ok(Admission::OwnerBacklogFull)) => assert_eq!(store.task(new.id).await.unwrap(), None),
+            (kind, answer) => panic!("kind {kind}: {answer:?}"),
+        }
+    }
+    assert_eq!(of_bob, 2);
+    assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
+}
+
 /// What a refused request must leave as it was.
 async fn standing(store: &dyn Store) -> (TaskCounts, u64, Vec<TaskId>) {
     let listed = store.tasks(TaskFilter::default(), None, usize::MAX).await.unwrap().items;

@@ -2,7 +2,9 @@
 
 use super::{
     Backing,
-    fixture::{HOUR, ROOM, admitted, event, events, new_task, owner, postponed, program, success, volume},
+    fixture::{
+        HOUR, ROOM, admitted, blocking, event, events, new_task, owner, postponed, program, success, volume, write,
+    },
 };
 use bytes::Bytes;
 use coprocessor_store::{
@@ -10,8 +12,9 @@ use coprocessor_store::{
 };
 use coprocessor_types::{ProgramId, TaskId};
 use jiff::Timestamp;
+use serde_json::json;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -85,6 +88,70 @@ pub(crate) async fn steps_that_end_at_once_are_each_their_own<B: Backing>() {
             assert_eq!(last.state, task.state);
         }
     }
+    assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
+}
+
+/// Of those that end at the same moment on one volume's version one writes, all of what it writes and nothing else; and nobody
+/// is in the way of another volume's.
+pub(crate) async fn deliveries_that_end_at_once_write_each_volume_once<B: Backing>() {
+    const PROGRAMS: usize = 6;
+    const EACH: usize = 3;
+    let backing = B::new().await;
+    let store = backing.store();
+    let mut programs = Vec::new();
+    for nonce in 0..PROGRAMS {
+        let program = program(&*store, nonce as u64).await;
+        store.write_volume(program.id, write(0, &[(0, b"before"), (5, b"to be cleared")])).await.unwrap();
+        for _ in 0..EACH {
+            admitted(store.admit(new_task(&program), ROOM).await.unwrap());
+        }
+        programs.push(program.id);
+    }
+    for stage in [Stage::Execute, Stage::Prove] {
+        for claim in store.claim(stage, "worker", HOUR, PROGRAMS * EACH).await.unwrap() {
+            store.finish_step(claim.task.id, claim.task.fence, success(stage)).await.unwrap();
+        }
+    }
+    let claims = store.claim(Stage::Deliver, "worker", HOUR, PROGRAMS * EACH).await.unwrap();
+    assert_eq!(claims.len(), PROGRAMS * EACH);
+    let deliver = |task: TaskId, program: ProgramId, based_on| {
+        let mut volume = write(based_on, &[(1, task.to_string().as_bytes())]);
+        volume.pages.push((5, None));
+        volume.raw = (program != programs[0]).then(|| Bytes::from(task.to_string()));
+        StepOutcome::Delivered { volume, result: json!({ "by": task.to_string() }), event: event("delivered") }
+    };
+    let mut open: Vec<_> = claims.into_iter().map(|claim| claim.task).collect();
+    for version in 1..=EACH as u64 {
+        let mut ending = tokio::task::JoinSet::new();
+        for task in open.drain(..) {
+            let (store, outcome) = (Arc::clone(&store), deliver(task.id, task.program, version));
+            ending.spawn(async move { (store.finish_step(task.id, task.fence, outcome).await, task) });
+        }
+        let mut writers = BTreeMap::new();
+        while let Some(ended) = ending.join_next().await {
+            let (ended, task) = ended.unwrap();
+            match ended {
+                Ok(delivered) => {
+                    assert_eq!(delivered.result, Some(json!({ "by": task.id.to_string() })));
+                    assert_eq!(writers.insert(task.program, task.id), None, "two wrote on one version");
+                }
+                Err(StoreError::VolumeConflict { program, expected, got }) => {
+                    assert_eq!((program, expected, got), (task.program, version, version + 1));
+                    assert_eq!(store.task(task.id).await.unwrap().unwrap(), task);
+                    open.push(task);
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        for program in &programs {
+            let writer = writers[program].to_string();
+            let page = Some(writer.clone().into_bytes());
+            assert_eq!(volume(&*store, *program, [0, 1, 5]), (version + 1, [Some(b"before".to_vec()), page, None]));
+            let raw = blocking(|| store.volume_snapshot(*program).unwrap().raw().unwrap());
+            assert_eq!(raw, (*program != programs[0]).then(|| writer.into_bytes()));
+        }
+    }
+    assert_eq!(open, []);
     assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
 }
 
