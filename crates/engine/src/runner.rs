@@ -127,7 +127,7 @@ async fn listen(inner: Arc<Inner>, wakers: Arc<[Notify; 3]>) {
             Ok(Change::Work(stage)) => wakers[place(stage)].notify_one(),
             Ok(Change::Event { task, state, .. }) if state.is_finished() => inner.claims.suspect(task),
             Ok(Change::Provers) => inner.provers.reload_soon(),
-            Ok(Change::Event { .. } | Change::Accounts | Change::Delivery) => {}
+            Ok(Change::Event { .. } | Change::Accounts | Change::Delivery | Change::Domains) => {}
             Err(RecvError::Lagged(_)) => {
                 wakers.iter().for_each(Notify::notify_one);
                 inner.claims.suspect_all();

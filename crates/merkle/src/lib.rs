@@ -26,11 +26,13 @@
 
 extern crate alloc;
 
+mod append;
 mod block;
 mod hash;
 mod opening;
 mod tree;
 
+pub use append::BlockAppend;
 pub use block::{instance_root, verify_block, verify_instance};
 pub use hash::{
     EMPTY, Key, Value, block_key, block_value, domain_key, domain_value, instance_key, leaf_hash, node_hash,

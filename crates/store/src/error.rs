@@ -1,6 +1,6 @@
 //! Every way the store can fail.
 
-use coprocessor_types::{BlobDigest, ProgramId, TaskId};
+use coprocessor_types::{BlobDigest, DomainId, ProgramId, Root, TaskId};
 use std::path::PathBuf;
 
 /// Why the store could not do what it was asked. Whatever failed has changed nothing; only after a failed fsync
@@ -61,6 +61,20 @@ pub enum StoreError {
     /// No such task.
     #[error("there is no task {0}")]
     UnknownTask(TaskId),
+    /// No such domain.
+    #[error("there is no domain {0}")]
+    UnknownDomain(DomainId),
+    /// A root that this instance never had.
+    #[error("{0} is no root of this instance")]
+    UnknownRoot(Root),
+    /// A root that is too old to be opened: what only old roots needed has been taken.
+    #[error("root {root} was pruned; the oldest that can be opened is version {oldest}")]
+    RootPruned {
+        /// The root.
+        root: Root,
+        /// The oldest version that is whole.
+        oldest: u64,
+    },
     /// A digest that names nothing.
     #[error("there is no blob {0}")]
     BlobMissing(BlobDigest),

@@ -5,6 +5,7 @@
 //! directory, SQLite in WAL mode with full sync. [`postgres`] is the one for many coprocessors on many machines.
 
 mod account;
+mod domain;
 mod error;
 mod program;
 mod prover;
@@ -24,6 +25,10 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 pub use account::{Accounts, ApiKey, KeyId, KeyIdError, MAX_WEIGHT, Owner, Quotas, Scope};
+pub use domain::{
+    AddDomain, AppendBlocks, Block, Domain, Domains, MAX_PAYLOAD, NewBlock, NewDomain, OpenedBlock, RootRecord,
+    TrustPolicy,
+};
 pub use embedded::{EmbeddedConfig, EmbeddedStore};
 pub use error::StoreError;
 pub use program::{DeleteProgram, InsertProgram, NewProgram, Program};
@@ -63,6 +68,8 @@ pub enum Change {
     Provers,
     /// A delivery may now be claimed.
     Delivery,
+    /// A domain was registered or has another controller, or blocks were appended and there is a new root.
+    Domains,
 }
 
 /// Where to go on reading a list. Opaque: only the store that made it can read it.

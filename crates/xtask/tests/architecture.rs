@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coprocessor-controller-sdk", &["coprocessor-types"]),
     ("coprocessor-vfs", &[]),
     ("coprocessor-outbound", &[]),
-    ("coprocessor-store", &["coprocessor-types"]),
+    ("coprocessor-store", &["coprocessor-types", "coprocessor-merkle"]),
     ("coprocessor-sandbox", &["coprocessor-types"]),
     ("coprocessor-prover", &["coprocessor-types"]),
     ("coprocessor-prover-sp1", &["coprocessor-types", "coprocessor-prover"]),

@@ -189,7 +189,7 @@ impl Wire {
 /// What may have happened while nobody listened.
 fn look() -> impl Iterator<Item = Change> {
     let works = Stage::ALL.into_iter().map(Change::Work);
-    works.chain([Change::Accounts, Change::Provers, Change::Delivery])
+    works.chain([Change::Accounts, Change::Provers, Change::Delivery, Change::Domains])
 }
 
 /// Payloads that say the changes: the sender, then each change after a space. What is said more than once and is the same
@@ -208,6 +208,7 @@ fn write(sender: &str, changes: impl Iterator<Item = Change>) -> Vec<String> {
             Change::Accounts => write!(text, " a"),
             Change::Provers => write!(text, " p"),
             Change::Delivery => write!(text, " d"),
+            Change::Domains => write!(text, " r"),
         };
         if !matches!(change, Change::Event { .. }) {
             if said.contains(&change) {
@@ -250,6 +251,7 @@ fn read_change(word: &str) -> Option<Change> {
         "a" => Some(Change::Accounts),
         "p" => Some(Change::Provers),
         "d" => Some(Change::Delivery),
+        "r" => Some(Change::Domains),
         _ => None,
     }
 }
