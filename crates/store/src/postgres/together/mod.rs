@@ -29,8 +29,8 @@ const MOST: usize = 64;
 /// Bytes that one task may add to a statement; what is larger is written by itself.
 const LARGE: usize = 64 * 1024;
 
-/// After a statement, the next one waits for so many times as long as that one took for each that shared it: the dearer
-/// statements are, the more share one. An idle database is not held up by it.
+/// After a statement that was shared, the next one waits for so many times as long as that one took for each that shared it: the
+/// dearer statements are, the more share one. Who writes alone is not held up by it.
 const GATHER: u32 = 4;
 const LONGEST_GATHER: Duration = Duration::from_millis(10);
 
@@ -99,9 +99,12 @@ impl<S: Shared> Together<S> {
             }
             tokio::task::yield_now().await;
             let taken = self.take();
-            if let Ok(shared @ 1..) = u32::try_from(taken.len()) {
-                let began = Instant::now();
-                write(sessions, taken).await?;
+            if taken.is_empty() {
+                continue;
+            }
+            let (shared, began) = (u32::try_from(taken.len()).unwrap_or(u32::MAX), Instant::now());
+            write(sessions, taken).await?;
+            if shared > 1 {
                 let ended = Instant::now();
                 *next = ended + ((ended - began) * GATHER / shared).min(LONGEST_GATHER);
             }
