@@ -1,16 +1,25 @@
-//! Running a program's controller: loaded once, in a bounded number at a time, on threads that may block.
+//! Running a controller, a program's or a domain's: loaded once, in a bounded number at a time, on threads that may block.
 
-use coprocessor_sandbox::{Artifact, Call, Export, Module, Run};
+use coprocessor_sandbox::{Artifact, Call, Export, Module, Role, Run};
 use coprocessor_store::VolumeWrite;
-use coprocessor_types::{BlobDigest, ProgramId, Root};
+use coprocessor_types::{BlobDigest, DomainId, ProgramId, Root};
 use serde_json::Value;
 use std::sync::Arc;
 
 use crate::{EngineError, Inner, volumes::ControllerHost};
 
+/// Whose controller runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Subject {
+    /// A program, with the files of its volume.
+    Program(ProgramId),
+    /// A domain, which has no files.
+    Domain(DomainId),
+}
+
 /// One run to make.
 pub(crate) struct ControllerCall {
-    pub(crate) program: ProgramId,
+    pub(crate) subject: Subject,
     pub(crate) controller: BlobDigest,
     pub(crate) export: Export,
     pub(crate) args: Value,
@@ -26,6 +35,16 @@ pub(crate) struct ControllerRun {
     pub(crate) store_away: bool,
 }
 
+impl Subject {
+    /// What the controller gets from `get_controller`.
+    fn id(self) -> ProgramId {
+        match self {
+            Self::Program(id) => id,
+            Self::Domain(id) => ProgramId(id.0),
+        }
+    }
+}
+
 impl Inner {
     /// Runs a controller to its end. Waits for a place first, so that a storm of slow controllers holds only the threads
     /// it was given.
@@ -36,9 +55,9 @@ impl Inner {
         let inner = Arc::clone(self);
         blocking(move || {
             let _place = place;
-            let mut host = ControllerHost::new(&*inner.store, call.program);
-            let sandbox_call =
-                Call { export: call.export, args: call.args, program: call.program, root: call.root, limits: None };
+            let mut host = ControllerHost::new(&*inner.store, call.subject);
+            let program = call.subject.id();
+            let sandbox_call = Call { export: call.export, args: call.args, program, root: call.root, limits: None };
             let run = inner.sandbox.call(&module, sandbox_call, &mut host);
             ControllerRun { run, store_away: host.store_was_away(), write: host.into_write() }
         })
@@ -59,16 +78,19 @@ impl Inner {
         .await?
     }
 
-    /// Checks that bytes are a controller, and keeps it compiled.
-    pub(crate) async fn check_controller(self: &Arc<Self>, wasm: bytes::Bytes) -> Result<(), EngineError> {
+    /// Checks that bytes are a controller for that role, and keeps it compiled.
+    pub(crate) async fn check_controller(self: &Arc<Self>, wasm: bytes::Bytes, role: Role) -> Result<(), EngineError> {
         let sandbox = self.sandbox.clone();
         blocking(move || {
             let digest = BlobDigest::of(&wasm);
-            if sandbox.cached(&digest).is_some() {
-                return Ok(());
-            }
-            let artifact = sandbox.compile(&wasm).map_err(|error| invalid(&error))?;
-            sandbox.load(digest, &artifact).map(drop).map_err(|error| invalid(&error))
+            let module = match sandbox.cached(&digest) {
+                Some(module) => module,
+                None => {
+                    let artifact = sandbox.compile(&wasm).map_err(|error| invalid(&error))?;
+                    sandbox.load(digest, &artifact).map_err(|error| invalid(&error))?
+                }
+            };
+            module.check(role).map_err(|error| invalid(&error))
         })
         .await?
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::{
     Inner,
-    controllers::{ControllerCall, ControllerRun},
+    controllers::{ControllerCall, ControllerRun, Subject},
     execute::{run_error, step_error},
     failure::{Reason, StepError},
     heartbeat::HeldClaim,
@@ -24,7 +24,7 @@ impl Inner {
     pub(crate) async fn deliver(self: &Arc<Self>, task: &Task, held: &HeldClaim) -> Result<StepOutcome, StepError> {
         let args = self.delivery(task).await?;
         let call = ControllerCall {
-            program: task.program,
+            subject: Subject::Program(task.program),
             controller: task.controller,
             export: Export::Entrypoint,
             args,

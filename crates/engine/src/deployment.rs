@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use coprocessor_prover::NodeError;
+use coprocessor_sandbox::Role;
 use coprocessor_store::{DeleteProgram, InsertProgram, NewProgram, Program, Scope};
 use coprocessor_types::{Backend, BlobDigest, OwnerId, ProgramId};
 use std::sync::Arc;
@@ -56,7 +57,7 @@ impl Engine {
             // Said before any work is done, and looked at again when it is written.
             is_callers(caller, &program)?;
         }
-        inner.check_controller(deployment.controller.clone()).await?;
+        inner.check_controller(deployment.controller.clone(), Role::Program).await?;
         let key = inner.check_circuit(&caller.owner, deployment.backend, &deployment.circuit).await?;
         let controller = inner.store.put_blob(deployment.controller).await?;
         let circuit = inner.store.put_blob(deployment.circuit).await?;
@@ -100,7 +101,7 @@ impl Engine {
         self.owned(caller, Scope::Deploy, id).await?;
         let inner = &self.inner;
         inner.check_room()?;
-        inner.check_controller(controller.clone()).await?;
+        inner.check_controller(controller.clone(), Role::Program).await?;
         let digest = inner.store.put_blob(controller).await?;
         let program = inner.store.set_controller(id, digest).await?;
         tracing::info!(program = %id, controller = %digest, "controller replaced");

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Caller, Engine, EngineError,
-    controllers::{ControllerCall, ControllerRun},
+    controllers::{ControllerCall, ControllerRun, Subject},
     execute::parse,
     pool::Wanted,
     turns::conflict_pause,
@@ -168,7 +168,8 @@ impl Engine {
         args: Value,
         root: Root,
     ) -> Result<ControllerRun, EngineError> {
-        let call = ControllerCall { program: program.id, controller: program.controller, export, args, root };
+        let subject = Subject::Program(program.id);
+        let call = ControllerCall { subject, controller: program.controller, export, args, root };
         self.inner.run_controller(call).await
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     EngineError, Inner,
-    controllers::{ControllerCall, ControllerRun},
+    controllers::{ControllerCall, ControllerRun, Subject},
     failure::{Reason, StepError},
     heartbeat::HeldClaim,
 };
@@ -17,7 +17,7 @@ impl Inner {
     /// Runs `get_witnesses` and encodes the circuit's input at the task's root.
     pub(crate) async fn execute(self: &Arc<Self>, task: &Task, held: &HeldClaim) -> Result<StepOutcome, StepError> {
         let call = ControllerCall {
-            program: task.program,
+            subject: Subject::Program(task.program),
             controller: task.controller,
             export: Export::GetWitnesses,
             args: task.args.clone(),

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use crate::{EngineError, failure};
+use crate::{EngineError, controllers::Subject, failure};
 
 /// A snapshot's pages, as the filesystem reads them.
 pub(crate) struct Pages {
@@ -127,10 +127,11 @@ impl OpenVolume {
     }
 }
 
-/// What a controller may touch: its own volume and raw storage, opened at the first call that needs them.
+/// What a controller may touch: its own volume and raw storage, opened at the first call that needs them. A domain's has
+/// neither.
 pub(crate) struct ControllerHost<'a> {
     store: &'a dyn Store,
-    program: ProgramId,
+    subject: Subject,
     open: Option<OpenVolume>,
     wrote: bool,
     /// The store could not be opened for a reason that passes.
@@ -138,8 +139,8 @@ pub(crate) struct ControllerHost<'a> {
 }
 
 impl<'a> ControllerHost<'a> {
-    pub(crate) fn new(store: &'a dyn Store, program: ProgramId) -> Self {
-        Self { store, program, open: None, wrote: false, away: false }
+    pub(crate) fn new(store: &'a dyn Store, subject: Subject) -> Self {
+        Self { store, subject, open: None, wrote: false, away: false }
     }
 
     /// What the controller wrote; empty when it only read.
@@ -156,8 +157,13 @@ impl<'a> ControllerHost<'a> {
     }
 
     fn volume(&mut self) -> Result<&mut OpenVolume, HostError> {
+        let Subject::Program(program) = self.subject else {
+            let reason =
+                "a domain's controller has no files and no raw storage; what it is to know is in its arguments";
+            return Err(HostError::Refused { reason: reason.into() });
+        };
         if self.open.is_none() {
-            let open = OpenVolume::open(self.store, self.program).map_err(|error| {
+            let open = OpenVolume::open(self.store, program).map_err(|error| {
                 self.away = matches!(&error, EngineError::Store(error) if failure::passes(error));
                 HostError::Failed { reason: chain(&error) }
             })?;

@@ -63,7 +63,10 @@ pub enum ModuleError {
         message: String,
     },
     /// It does not export what every controller must.
-    #[error("the controller does not export `{name}`; it must export `memory`, `get_witnesses` and `entrypoint`")]
+    #[error(
+        "the controller does not export `{name}`; a program's must export `memory`, `get_witnesses` and `entrypoint`, a \
+         domain's `memory`, `validate_block` and `get_state_proof`"
+    )]
     MissingExport {
         /// What is missing.
         name: &'static str,

@@ -31,5 +31,5 @@ pub use error::{ModuleError, RunError, SandboxError};
 pub use host::{Host, HostError};
 pub use limits::{Limits, SandboxConfig, Usage};
 pub use module::Module;
-pub use run::{Call, Export, Run};
+pub use run::{Call, Export, Role, Run};
 pub use sandbox::Sandbox;

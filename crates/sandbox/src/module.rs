@@ -2,7 +2,7 @@
 
 use crate::error::ModuleError;
 use crate::guest::Guest;
-use crate::run::Export;
+use crate::run::Role;
 use std::sync::Arc;
 use wasmtime::{Engine, ExternType, InstancePre};
 
@@ -19,6 +19,14 @@ impl Module {
     /// Its machine code, in bytes.
     pub fn code_bytes(&self) -> usize {
         self.0.code_bytes
+    }
+
+    /// Checks that it exports what a controller in that role must.
+    ///
+    /// # Errors
+    /// [`ModuleError::MissingExport`], [`ModuleError::ExportType`].
+    pub fn check(&self, role: Role) -> Result<(), ModuleError> {
+        check_role(self.0.pre.module(), role)
     }
 
     pub(crate) fn new(pre: InstancePre<Guest>, code_bytes: usize) -> Self {
@@ -49,7 +57,7 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8], limit: usize) -> Result<wasm
     wasmtime::Module::from_binary(engine, wasm).map_err(|error| ModuleError::Invalid { message: format!("{error:#}") })
 }
 
-/// Checks imports and exports; what they do is seen when they run.
+/// Checks imports, and that it is fit for one role at least; what its functions do is seen when they run.
 pub(crate) fn check(module: &wasmtime::Module) -> Result<(), ModuleError> {
     for import in module.imports() {
         let kind = describe(&import.ty());
@@ -64,7 +72,12 @@ pub(crate) fn check(module: &wasmtime::Module) -> Result<(), ModuleError> {
             return Err(ModuleError::ExportType { name: "memory", got: describe(&other).into(), expected: "a memory" });
         }
     }
-    Export::ALL.into_iter().try_for_each(|export| check_export(module, export.name()))
+    // What is neither is most likely meant to be a program's.
+    check_role(module, Role::Domain).or_else(|_| check_role(module, Role::Program))
+}
+
+fn check_role(module: &wasmtime::Module, role: Role) -> Result<(), ModuleError> {
+    role.exports().into_iter().try_for_each(|export| check_export(module, export.name()))
 }
 
 fn check_export(module: &wasmtime::Module, name: &'static str) -> Result<(), ModuleError> {

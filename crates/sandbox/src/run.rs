@@ -12,13 +12,26 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UnknownImportError, UpdateDeadline, WasmBacktrace};
 
-/// A function that every controller exports.
+/// A function that a controller exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Export {
     /// Turns a request into witnesses.
     GetWitnesses,
     /// Receives a finished proof, or whatever a client sends.
     Entrypoint,
+    /// Says whether a block may be appended to its domain, and what is kept of it.
+    ValidateBlock,
+    /// Makes a proof of its domain's state.
+    GetStateProof,
+}
+
+/// What a controller is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A program's controller.
+    Program,
+    /// A domain's controller.
+    Domain,
 }
 
 /// What to run.
@@ -48,15 +61,24 @@ pub struct Run {
     pub usage: Usage,
 }
 
-impl Export {
-    /// Every export a controller must have.
-    pub const ALL: [Self; 2] = [Self::GetWitnesses, Self::Entrypoint];
+impl Role {
+    /// The functions that a controller in this role must export.
+    pub const fn exports(self) -> [Export; 2] {
+        match self {
+            Self::Program => [Export::GetWitnesses, Export::Entrypoint],
+            Self::Domain => [Export::ValidateBlock, Export::GetStateProof],
+        }
+    }
+}
 
+impl Export {
     /// Its name in the module.
     pub const fn name(self) -> &'static str {
         match self {
             Self::GetWitnesses => "get_witnesses",
             Self::Entrypoint => "entrypoint",
+            Self::ValidateBlock => "validate_block",
+            Self::GetStateProof => "get_state_proof",
         }
     }
 }

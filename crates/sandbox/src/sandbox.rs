@@ -56,10 +56,10 @@ impl Sandbox {
 
     /// Checks that `wasm` is a controller, and compiles it.
     ///
-    /// A controller is a WebAssembly core module that exports a memory named `memory` and the functions `get_witnesses`
-    /// and `entrypoint`, both without parameters and results. It imports functions only: those of Valence v0.4 with
-    /// their own types, and any others, which fail when they are called. A start function is run at the beginning of
-    /// every call, under the call's limits.
+    /// A controller is a WebAssembly core module that exports a memory named `memory` and the functions of one
+    /// [`crate::Role`] at least, without parameters and results; which roles it is fit for says [`Module::check`]. It imports
+    /// functions only: those of Valence v0.4 with their own types, and any others, which fail when they are called. A
+    /// start function is run at the beginning of every call, under the call's limits.
     ///
     /// Blocks, for seconds if the module is large. One module is compiled at a time, on all cores.
     ///

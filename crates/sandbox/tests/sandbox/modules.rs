@@ -1,7 +1,7 @@
 //! What is accepted as a controller, and compiled modules kept from one process to the next.
 
 use crate::harness::*;
-use coprocessor_sandbox::{Artifact, Limits, ModuleError, RunError, Sandbox, SandboxConfig};
+use coprocessor_sandbox::{Artifact, Limits, ModuleError, Role, RunError, Sandbox, SandboxConfig};
 use coprocessor_types::BlobDigest;
 use serde_json::{Value, json};
 
@@ -45,6 +45,22 @@ fn a_controller_exports_a_memory_and_two_functions() {
         let error = refused_text(&format!("(module {text})"));
         assert!(matches!(error, ModuleError::ExportType { name, .. } if name == expected), "{error}");
     }
+}
+
+#[test]
+fn a_controller_is_fit_for_the_roles_whose_functions_it_exports() {
+    let checked = |exports: [&str; 4]| {
+        let functions = exports.map(|name| format!(r#"(func (export "{name}"))"#)).concat();
+        let wasm = wasm(&format!(r#"(module (memory (export "memory") 1) {functions})"#));
+        let module = sandbox().load(BlobDigest::of(&wasm), &sandbox().compile(&wasm).unwrap()).unwrap();
+        [Role::Program, Role::Domain].map(|role| module.check(role))
+    };
+    let missing = |name| Err(ModuleError::MissingExport { name });
+    let program = ["get_witnesses", "entrypoint", "a", "b"];
+    assert_eq!(checked(program), [Ok(()), missing("validate_block")]);
+    let domain = ["validate_block", "get_state_proof", "a", "b"];
+    assert_eq!(checked(domain), [missing("get_witnesses"), Ok(())]);
+    assert_eq!(checked([program[0], program[1], domain[0], domain[1]]), [Ok(()), Ok(())]);
 }
 
 #[test]
