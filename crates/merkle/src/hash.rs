@@ -56,8 +56,17 @@ pub fn block_key(number: BlockNumber) -> Key {
 
 /// What a domain's tree holds of a block. Everything a circuit may believe of it is inside.
 pub fn block_value(number: BlockNumber, state_root: &[u8; 32], payload: &[u8], trust: &TrustId) -> Value {
-    let payload = hash(&[payload]);
-    Value(hash(&[&[BLOCK], &number.to_be_bytes(), state_root, &payload.0, &trust.0]).0)
+    block_value_of(number, state_root, &hash(&[payload]).0, trust)
+}
+
+/// [`block_value`] from the hash of the payload.
+pub(crate) fn block_value_of(
+    number: BlockNumber,
+    state_root: &[u8; 32],
+    payload_hash: &[u8; 32],
+    trust: &TrustId,
+) -> Value {
+    Value(hash(&[&[BLOCK], &number.to_be_bytes(), state_root, payload_hash, &trust.0]).0)
 }
 
 /// A domain's place in the root tree.

@@ -21,6 +21,8 @@
 //! | root | domain id | `H(0x03 ‖ domain_root)` |
 //! | root | `H("coprocessor/instance")` | the instance's random identity |
 //!
+//! [`history`] keeps every version of a tree; [`BlockAppend`] shows that one root is another with one more block.
+//!
 //! What a verifier here takes on trust is the root, and that whoever made the root built the tree after these rules.
 #![no_std]
 
@@ -29,10 +31,11 @@ extern crate alloc;
 mod append;
 mod block;
 mod hash;
+pub mod history;
 mod opening;
 mod tree;
 
-pub use append::BlockAppend;
+pub use append::{AppendError, BlockAppend};
 pub use block::{instance_root, verify_block, verify_instance};
 pub use hash::{
     EMPTY, Key, Value, block_key, block_value, domain_key, domain_value, instance_key, leaf_hash, node_hash,

@@ -86,19 +86,43 @@ impl Opening {
     /// # Errors
     /// See [`OpeningError`].
     pub fn verify(&self, root: &Root, key: &Key, limit: usize) -> Result<Option<Value>, OpeningError> {
-        let (end, value) = match self.place {
-            Place::Member(value) => (leaf_hash(key, &value), Some(value)),
-            Place::Empty => (EMPTY, None),
-            Place::OtherLeaf(other, value) => {
-                self.stands_in_the_way(key, &other, limit)?;
-                (leaf_hash(&other, &value), None)
-            }
-        };
-        let got = climb(key, end, &self.siblings, limit)?;
+        let got = self.root(key, limit)?;
         if got != *root {
             return Err(OpeningError::OtherRoot { expected: *root, got });
         }
-        Ok(value)
+        Ok(match self.place {
+            Place::Member(value) => Some(value),
+            Place::Empty | Place::OtherLeaf(..) => None,
+        })
+    }
+
+    /// The root it leads to.
+    pub(crate) fn root(&self, key: &Key, limit: usize) -> Result<Root, OpeningError> {
+        let end = match self.place {
+            Place::Member(value) => leaf_hash(key, &value),
+            Place::Empty => EMPTY,
+            Place::OtherLeaf(other, value) => {
+                self.stands_in_the_way(key, &other, limit)?;
+                leaf_hash(&other, &value)
+            }
+        };
+        climb(key, end, &self.siblings, limit)
+    }
+
+    /// The root of the same tree once `key` is set to `value`.
+    pub(crate) fn root_with(&self, key: &Key, value: &Value, limit: usize) -> Result<Root, OpeningError> {
+        let leaf = leaf_hash(key, value);
+        let Place::OtherLeaf(other, other_value) = self.place else {
+            return climb(key, leaf, &self.siblings, limit);
+        };
+        self.stands_in_the_way(key, &other, limit)?;
+        // Both leaves go down to where their paths part.
+        let between = key.shared_bits(&other) - self.siblings.len();
+        let mut siblings = Vec::with_capacity(1 + between + self.siblings.len());
+        siblings.push(leaf_hash(&other, &other_value));
+        siblings.resize(1 + between, EMPTY);
+        siblings.extend_from_slice(&self.siblings);
+        climb(key, leaf, &siblings, limit)
     }
 
     fn stands_in_the_way(&self, key: &Key, other: &Key, limit: usize) -> Result<(), OpeningError> {
