@@ -29,6 +29,11 @@ impl Tree {
         self.leaves.insert(key, value)
     }
 
+    /// The value of a leaf, if there is one with that key.
+    pub fn get(&self, key: &Key) -> Option<Value> {
+        self.leaves.get(key).copied()
+    }
+
     /// The tree's root.
     pub fn root(&self) -> Root {
         subtree_root(&self.sorted(), 0)
