@@ -1,5 +1,6 @@
 //! Speed and memory, as a table and as JSON. Informs; never fails because something is slow.
 
+mod curve;
 mod figures;
 mod proofs;
 mod queue;
@@ -74,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.wants(Part::Curve) {
         let built = cargo.build(sp1, &["--example", "fill"])?;
         let fill = built.first().context("cargo built no example called fill")?;
-        report.add(queue::curve(&cargo, &cargo.build_service(sp1)?, fill, &hello)?);
+        report.add(curve::measure(&cargo, &cargo.build_service(sp1)?, fill, &hello)?);
     }
     if options.wants(Part::Proofs) {
         match tools::available_memory() {

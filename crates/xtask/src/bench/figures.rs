@@ -23,6 +23,9 @@ pub(super) enum Unit {
     /// Hundredths.
     #[serde(rename = "%")]
     Percent,
+    /// How many times as much as something else.
+    #[serde(rename = "×")]
+    Times,
 }
 
 impl Unit {
@@ -33,6 +36,7 @@ impl Unit {
             Self::Megabytes => "MB",
             Self::PerSecond => "/s",
             Self::Percent => "%",
+            Self::Times => "×",
         }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use std::{
     ffi::OsString,
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -36,18 +36,12 @@ const WAKES: usize = 200;
 const FSYNCS: usize = 500;
 /// Programs that share the load, so that it isn't one volume which is measured.
 const PROGRAMS: u64 = 8;
-/// Finished tasks in the store at each point of the curve.
-const CURVE: [u64; 4] = [0, 10_000, 100_000, 1_000_000];
-/// Programs in the store at the curve's points after the first.
-const CURVE_PROGRAMS: u64 = 10_000;
-/// Admissions and reads at each point of the curve.
-const CURVE_SAMPLES: usize = 2_000;
 /// How long something may take before the measurement is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which store.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Embedded,
     Postgres,
 }
@@ -63,13 +57,13 @@ impl Kind {
 
 /// Whether a coprocessor works on tasks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Work,
     AnswerOnly,
 }
 
 /// A store, and what it takes to run coprocessors on it.
-struct Lab<'a> {
+pub(super) struct Lab<'a> {
     programs: &'a Programs,
     hello: &'a Guest,
     kind: Kind,
@@ -79,7 +73,7 @@ struct Lab<'a> {
     started: usize,
 }
 
-/// Everything about the queue but the curve.
+/// Everything about the queue but how it grows.
 pub(super) fn measure(cargo: &Cargo, programs: &Programs, hello: &Guest) -> Result<Vec<Figure>> {
     let runtime = runtime()?;
     let mut figures = vec![fsyncs()?];
@@ -92,33 +86,11 @@ pub(super) fn measure(cargo: &Cargo, programs: &Programs, hello: &Guest) -> Resu
     Ok(figures)
 }
 
-/// Admission, status and a whole life against the number of finished tasks in the store.
-pub(super) fn curve(cargo: &Cargo, programs: &Programs, fill: &Path, hello: &Guest) -> Result<Vec<Figure>> {
-    let runtime = runtime()?;
-    let mut figures = Vec::new();
-    let cluster = postgres()?;
-    for kind in [Kind::Embedded, Kind::Postgres] {
-        let database = match (kind, &cluster) {
-            (Kind::Embedded, _) => None,
-            (Kind::Postgres, Some(cluster)) => Some(cluster.create_database("curve")?),
-            (Kind::Postgres, None) => continue,
-        };
-        let mut lab = Lab::new(cargo, programs, hello, kind, database)?;
-        let mut there = 0;
-        for size in CURVE {
-            lab.fill(fill, size - there, if size == 0 { 0 } else { CURVE_PROGRAMS })?;
-            there = size;
-            figures.extend(runtime.block_on(lab.point(size))?);
-        }
-    }
-    Ok(figures)
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
-fn postgres() -> Result<Option<Postgres>> {
+pub(super) fn postgres() -> Result<Option<Postgres>> {
     match Postgres::start(PostgresSettings::default()) {
         Ok(cluster) => Ok(Some(cluster)),
         Err(error @ ServerError::Missing { .. }) => {
@@ -172,7 +144,7 @@ async fn on_store(
 }
 
 impl<'a> Lab<'a> {
-    fn new(
+    pub(super) fn new(
         cargo: &Cargo,
         programs: &'a Programs,
         hello: &'a Guest,
@@ -194,12 +166,20 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    fn name(&self, what: &str) -> String {
+    pub(super) fn name(&self, what: &str) -> String {
         format!("{}: {what}", self.kind.as_str())
     }
 
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(super) fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
     /// A coprocessor on the store, with mock proofs of its own and without bounds on one owner.
-    async fn start(&mut self, role: Role) -> Result<(Program, Client)> {
+    pub(super) async fn start(&mut self, role: Role) -> Result<(Program, Client)> {
         self.started += 1;
         let mut arguments: Vec<OsString> = vec!["serve".into()];
         let unbounded = ["--owner-requests-per-second=1000000", "--owner-burst=1000000", "--owner-backlog=10000000"];
@@ -220,7 +200,7 @@ impl<'a> Lab<'a> {
     }
 
     fn store_arguments(&self) -> Result<Vec<OsString>> {
-        let data = self.folder.path().join("data");
+        let data = self.data();
         Ok(match &self.database {
             None => vec!["--data-dir".into(), data.into()],
             Some(url) => {
@@ -231,7 +211,7 @@ impl<'a> Lab<'a> {
         })
     }
 
-    async fn deploy(&self, client: &Client) -> Result<Vec<ProgramId>> {
+    pub(super) async fn deploy(&self, client: &Client) -> Result<Vec<ProgramId>> {
         let mut programs = Vec::new();
         for nonce in 0..PROGRAMS {
             let deployment = Deployment { nonce, ..self.hello.deployment() };
@@ -241,7 +221,7 @@ impl<'a> Lab<'a> {
     }
 
     /// A task whose controller stores the proof as a file of its volume.
-    fn request(&self, number: usize) -> TaskRequest {
+    pub(super) fn request(&self, number: usize) -> TaskRequest {
         TaskRequest {
             args: self.hello.example.clone(),
             payload: json!({"cmd": "store", "path": format!("/{}.bin", number % 64)}),
@@ -357,58 +337,6 @@ impl<'a> Lab<'a> {
         };
         Ok(Figure::new(self.name(what), Unit::Milliseconds, measured)?.with(Target::P99AtMost(aim)))
     }
-
-    /// Puts finished tasks and programs into the store.
-    fn fill(&self, fill: &Path, tasks: u64, programs: u64) -> Result<()> {
-        let step = Step::begin("Filling", &format!("{}: {tasks} finished tasks", self.kind.as_str()));
-        let data = self.folder.path().join("data");
-        let mut command = std::process::Command::new(fill);
-        command.arg("--tasks").arg(tasks.to_string()).arg("--programs").arg(programs.to_string());
-        command.arg("--directory").arg(data);
-        if let Some(url) = &self.database {
-            command.arg("--database").arg(url);
-        }
-        let output = command.output().with_context(|| format!("cannot start {}", fill.display()))?;
-        ensure!(output.status.success(), "{}: {}", fill.display(), String::from_utf8_lossy(&output.stderr).trim());
-        step.done(String::from_utf8_lossy(&output.stdout).trim());
-        Ok(())
-    }
-
-    /// One point of the curve: admissions and reads one at a time, and lives.
-    async fn point(&mut self, size: u64) -> Result<Vec<Figure>> {
-        let step = Step::begin("Point", &format!("{}, {size} finished tasks", self.kind.as_str()));
-        let (answering, client) = self.start(Role::AnswerOnly).await?;
-        let programs = self.deploy(&client).await?;
-        let (mut admissions, mut reads, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
-        for number in 0..CURVE_SAMPLES {
-            let began = Instant::now();
-            let task: TaskId = client
-                .create_task(&programs[number % programs.len()], &self.request(number), None)
-                .await?
-                .id
-                .parse()?;
-            admissions.push(milliseconds(began.elapsed()));
-            let began = Instant::now();
-            client.task(&task).await?;
-            reads.push(milliseconds(began.elapsed()));
-            tasks.push(task);
-        }
-        answering.stop().await?;
-        let (working, client) = self.start(Role::Work).await?;
-        let began = Instant::now();
-        for task in &tasks {
-            client.wait(task, PATIENCE).await?;
-        }
-        let rate = tasks.len() as f64 / began.elapsed().as_secs_f64();
-        working.stop().await?;
-        step.done(format!("{rate:.0} lives a second"));
-        let name = |what: &str| self.name(&format!("{what}, {size} finished tasks"));
-        Ok(vec![
-            Figure::new(name("admission"), Unit::Milliseconds, admissions)?,
-            Figure::new(name("status"), Unit::Milliseconds, reads)?,
-            Figure::new(name("claims to delivery"), Unit::PerSecond, vec![rate])?,
-        ])
-    }
 }
 
 /// Does something many times, with as many under way at once as there are connections.
@@ -421,6 +349,6 @@ async fn at_once<T, F: Future<Output = Result<T>>>(times: usize, work: &impl Fn(
     Ok(done)
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
