@@ -39,6 +39,9 @@ pub enum OutboundError {
         /// What went wrong.
         reason: String,
     },
+    /// A method that cannot be sent.
+    #[error("`{0}` is no HTTP method")]
+    Method(String),
     /// A header that cannot be sent.
     #[error("`{0}` is no header that can be sent")]
     Header(String),

@@ -29,7 +29,7 @@ mod target;
 
 pub use address::is_public;
 pub use allow::{AllowedHost, AllowedHostError};
-pub use client::{Answer, GuardSettings, GuardedClient};
+pub use client::{Answer, GuardSettings, GuardedClient, Request};
 pub use dial::Dialer;
 pub use error::OutboundError;
 pub use resolve::{Resolve, SystemResolver};

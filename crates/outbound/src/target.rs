@@ -55,6 +55,36 @@ impl Target {
         self.0.port_or_known_default().unwrap_or_default()
     }
 
+    /// Where a redirect from here leads: a URL, or a part of one that is completed from this one. A fragment is left out.
+    ///
+    /// # Errors
+    /// As for [`str::parse`].
+    pub fn redirected(&self, location: &str) -> Result<Self, TargetError> {
+        if location.len() > MAX_TARGET {
+            return Err(TargetError::Length { got: location.len() });
+        }
+        let mut url = self.0.join(location).map_err(|error| TargetError::NotUrl(error.to_string()))?;
+        url.set_fragment(None);
+        Self::checked(url)
+    }
+
+    /// With names and values appended to its query, escaped.
+    ///
+    /// # Errors
+    /// [`TargetError::Length`].
+    pub fn with_query(&self, pairs: &[(String, String)]) -> Result<Self, TargetError> {
+        let mut url = self.0.clone();
+        if !pairs.is_empty() {
+            url.query_pairs_mut().extend_pairs(pairs);
+        }
+        Self::checked(url)
+    }
+
+    /// Whether both are of one origin: scheme, host and port.
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        self.0.origin() == other.0.origin()
+    }
+
     /// The host as an address, where it is one.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.host().trim_start_matches('[').trim_end_matches(']').parse().ok()
@@ -72,7 +102,12 @@ impl FromStr for Target {
         if text.len() > MAX_TARGET {
             return Err(TargetError::Length { got: text.len() });
         }
-        let url = Url::parse(text).map_err(|error| TargetError::NotUrl(error.to_string()))?;
+        Self::checked(Url::parse(text).map_err(|error| TargetError::NotUrl(error.to_string()))?)
+    }
+}
+
+impl Target {
+    fn checked(url: Url) -> Result<Self, TargetError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(TargetError::Scheme(url.scheme().chars().take(32).collect()));
         }
@@ -101,6 +136,33 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_redirect_leads_where_a_browser_would_go_and_nowhere_else() {
+        let from: Target = "https://a.b/c/d?e".parse().unwrap();
+        for (location, to) in [
+            ("f", "https://a.b/c/f"),
+            ("/f#g", "https://a.b/f"),
+            ("?h", "https://a.b/c/d?h"),
+            ("//i.j/k", "https://i.j/k"),
+            ("http://a.b/", "http://a.b/"),
+        ] {
+            assert_eq!(from.redirected(location).unwrap().as_str(), to);
+        }
+        assert_eq!(from.redirected("file:///etc/passwd"), Err(TargetError::Scheme("file".into())));
+        assert_eq!(from.redirected("https://u:p@a.b/"), Err(TargetError::Credentials));
+        assert!(matches!(from.redirected(&"x".repeat(3000)), Err(TargetError::Length { .. })));
+        let origins = ["https://a.b:443/x", "http://a.b/", "https://a.b:444/", "https://b.a.b/"];
+        assert_eq!(origins.map(|to| from.is_same_origin(&to.parse().unwrap())), [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_query_is_appended_and_escaped() {
+        let target: Target = "https://a.b/?c=d".parse().unwrap();
+        let pairs = [("e&".to_owned(), "f g#".to_owned())];
+        assert_eq!(target.with_query(&pairs).unwrap().as_str(), "https://a.b/?c=d&e%26=f+g%23");
+        assert_eq!(target.with_query(&[]), Ok(target));
+    }
 
     #[test]
     fn a_target_is_a_plain_http_url() {
