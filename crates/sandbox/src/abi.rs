@@ -23,7 +23,11 @@ pub(crate) enum Code {
     BufferTooLarge = -6,
     RawStorage = -7,
     NotUtf8 = -8,
+    Json = -11,
+    Http = -13,
     Storage = -15,
+    NoRpcEndpoint = -18,
+    RpcResult = -19,
 }
 
 /// Why a host call has no answer.

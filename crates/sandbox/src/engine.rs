@@ -17,7 +17,7 @@ const KEPT_MEMORY: usize = 256 * 1024;
 
 /// Runs that can exist at once: as many again as the caller lets begin, for those that a host starts from within one.
 pub(crate) fn slots(config: &SandboxConfig) -> u32 {
-    u32::try_from(config.threads).unwrap_or(u32::MAX).saturating_mul(2)
+    u32::try_from(config.rooms()).unwrap_or(u32::MAX).saturating_mul(2)
 }
 
 pub(crate) fn build(config: &SandboxConfig) -> Result<Engine, SandboxError> {
@@ -36,6 +36,7 @@ pub(crate) fn fingerprint(engine: &Engine) -> [u8; 32] {
 fn check(config: &SandboxConfig) -> Result<(), SandboxError> {
     let bounds = [
         ("threads", config.threads, 1, 4096),
+        ("waiting", config.waiting, 0, 4096),
         ("stack_bytes", config.limits.stack_bytes, 16 * 1024, 64 * 1024 * 1024),
         ("memory_bytes", config.limits.memory_bytes, 64 * 1024, 4 * 1024 * 1024 * 1024),
         ("table_elements", config.limits.table_elements, 0, 10_000_000),
@@ -87,7 +88,8 @@ fn pool(config: &SandboxConfig) -> PoolingAllocationConfig {
         .table_elements(limits.table_elements)
         .linear_memory_keep_resident(KEPT_MEMORY)
         .table_keep_resident(64 * 1024)
-        .max_unused_warm_slots(slots)
+        // Those of runs that only waited go cold.
+        .max_unused_warm_slots(u32::try_from(config.threads).unwrap_or(u32::MAX).saturating_mul(2))
         .pagemap_scan(Enabled::Auto);
     pool
 }

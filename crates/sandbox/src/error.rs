@@ -17,7 +17,7 @@ pub enum SandboxError {
     },
     /// wasmtime can't be set up on this machine.
     #[error(
-        "the WebAssembly engine does not start: {message}; each of {slots} slots reserves 4 GiB of address space, so a lower `threads` may help"
+        "the WebAssembly engine does not start: {message}; each of {slots} slots reserves 4 GiB of address space, so a lower `threads` or `waiting` may help"
     )]
     Engine {
         /// What wasmtime said.
@@ -218,6 +218,20 @@ pub enum RunError {
         /// The most it could make.
         limit: u64,
     },
+    /// It made too many network calls.
+    #[error("the controller made more than {limit} network calls")]
+    NetworkCalls {
+        /// The most it could make.
+        limit: u64,
+    },
+    /// Its network calls took too much.
+    #[error("the controller's network calls {direction} more than {limit} bytes")]
+    NetworkBytes {
+        /// `sent` or `received`.
+        direction: &'static str,
+        /// The most they could, in bytes.
+        limit: u64,
+    },
     /// It called a function that no host offers.
     #[error("the controller called `{module}.{name}`, which this service does not offer")]
     UnknownImport {
@@ -273,6 +287,8 @@ impl RunError {
             Self::Output { .. } => "output_limit",
             Self::Log { .. } => "log_limit",
             Self::HostCalls { .. } => "host_call_limit",
+            Self::NetworkCalls { .. } => "network_call_limit",
+            Self::NetworkBytes { .. } => "network_byte_limit",
             Self::UnknownImport { .. } => "unknown_import",
             Self::BadResult { .. } => "bad_result",
             Self::ArgsTooLarge { .. } => "args_too_large",

@@ -2,7 +2,7 @@
 
 use crate::abi::{Code, Stop};
 use crate::error::RunError;
-use crate::host::Line;
+use crate::host::{HostError, Line};
 use crate::limits::Meter;
 use coprocessor_types::{ProgramId, Root};
 use serde_json::Value;
@@ -26,6 +26,21 @@ impl Guest {
         self.meter.log_line(line.len())?;
         self.log.push(line);
         Ok(())
+    }
+
+    /// What a host call comes to that the host did not do; `refused` is the controller's code for that. A code says
+    /// little: the author of the controller finds the reason in its log.
+    pub(crate) fn failed(&mut self, call: &'static str, error: HostError, refused: Code) -> Stop {
+        let (code, verb) = match &error {
+            HostError::Failed { reason } => return RunError::Host { call, reason: reason.clone() }.into(),
+            HostError::Refused { .. } => (refused, "refused"),
+            HostError::TooLarge { .. } => (Code::BufferTooLarge, "refused"),
+            HostError::Unanswered { .. } => (refused, "failed"),
+        };
+        match self.log(format!("{call} {verb}: {error}")) {
+            Ok(()) => code.into(),
+            Err(error) => error.into(),
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! The world outside the sandbox, as far as a controller may touch it.
 
-use std::future::poll_fn;
+use crate::network::{HttpAnswer, HttpRequest, NetworkAllowance, NetworkReply, Remote, RpcRequest};
+use serde_json::Value;
+use std::future::{poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Instant;
 
 /// What a controller may touch beyond computing. Brought by whoever calls; used by one run at a time.
 ///
@@ -33,6 +36,22 @@ pub trait Host: Send {
     /// # Errors
     /// No space, a store that can't be reached.
     fn set_raw_storage(&mut self, content: &[u8]) -> Result<(), HostError>;
+
+    /// Sends an HTTP request. The controller chose all of it: what may be reached is for the host to judge, and what it
+    /// may take is in `allowance`. A host that has no network refuses.
+    ///
+    /// Called on the run's thread; what it gives is waited for on none, and until then nothing else of the host is called.
+    fn http(&mut self, request: HttpRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<HttpAnswer>> {
+        let _ = (request, allowance);
+        Box::pin(ready(NetworkReply::refused("there is no network here")))
+    }
+
+    /// Calls an RPC endpoint of the operator's, and gives the `result` of its answer. As [`Host::http`]. Nothing of the
+    /// endpoint's address and credentials may be in an error.
+    fn rpc(&mut self, request: RpcRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<Value>> {
+        let _ = allowance;
+        Box::pin(ready(NetworkReply::refused(format!("there is no endpoint for the chain `{}`", request.chain))))
+    }
 }
 
 /// Why a host did not do what a controller asked.
@@ -43,6 +62,13 @@ pub enum HostError {
     #[error("{reason}")]
     Refused {
         /// What is wrong with the request, for the controller's author.
+        reason: String,
+    },
+    /// Somebody else did not answer as they should: the controller gets an error code and goes on; the reason is added to
+    /// its log. Another time it may be otherwise.
+    #[error("{reason}")]
+    Unanswered {
+        /// What went wrong, for the controller's author. No secrets of the operator's.
         reason: String,
     },
     /// More bytes than a controller can be given. It gets the code for that and goes on.
@@ -71,10 +97,13 @@ pub(crate) enum Request {
 /// A write that succeeded answers `None`.
 pub(crate) type Reply = Result<Option<Vec<u8>>, HostError>;
 
+/// Has the host begin something that has to be waited for.
+type Begin = Box<dyn FnOnce(&mut dyn Host) -> Remote<()> + Send>;
+
 /// Between a controller, suspended in a host call, and the host outside it.
 ///
-/// The wasmtime store must own all it holds for as long as it lives, while a [`Host`] is only borrowed for one call. So a
-/// host call leaves its request here and suspends; whoever drives the run serves it and resumes.
+/// The wasmtime store must own all it holds for as long as it lives, while a [`Host`] is only borrowed while the run has a
+/// thread. So a host call leaves its request here and suspends; whoever drives the run serves it and resumes.
 #[derive(Clone, Default)]
 pub(crate) struct Line(Arc<Mutex<Exchange>>);
 
@@ -84,30 +113,64 @@ enum Exchange {
     Idle,
     Asked(Request),
     Answered(Reply),
+    /// To be begun, and waited for at most until then.
+    Called(Begin, Instant),
+    /// The wait was over then, with an answer or without.
+    Resumed(Instant),
+}
+
+/// What a suspended run needs to go on.
+pub(crate) enum Served {
+    /// Nothing more.
+    Answered,
+    /// To wait for this, at most until then, and [`Line::resume`].
+    Begun(Remote<()>, Instant),
 }
 
 impl Line {
     /// Suspends until the request is served.
     pub(crate) async fn ask(&self, request: Request) -> Reply {
         *self.exchange() = Exchange::Asked(request);
-        poll_fn(|_| {
-            let mut exchange = self.exchange();
-            match std::mem::take(&mut *exchange) {
-                Exchange::Answered(reply) => Poll::Ready(reply),
-                waiting => {
-                    *exchange = waiting;
-                    Poll::Pending
-                }
-            }
+        self.taken(|exchange| match exchange {
+            Exchange::Answered(reply) => Ok(reply),
+            waiting => Err(waiting),
         })
         .await
     }
 
+    /// Suspends until the host's answer is there, or `until`; and gives the moment when that was.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        until: Instant,
+        begin: impl FnOnce(&mut dyn Host) -> Remote<T> + Send + 'static,
+    ) -> (Option<T>, Instant) {
+        let answer = Arc::new(Mutex::new(None));
+        let to_fill = Arc::clone(&answer);
+        let begin: Begin = Box::new(move |host| {
+            let remote = begin(host);
+            Box::pin(async move {
+                let answer = remote.await;
+                *lock(&to_fill) = Some(answer);
+            })
+        });
+        *self.exchange() = Exchange::Called(begin, until);
+        let resumed = self.taken(|exchange| match exchange {
+            Exchange::Resumed(at) => Ok(at),
+            waiting => Err(waiting),
+        });
+        let resumed = resumed.await;
+        (lock(&answer).take(), resumed)
+    }
+
     /// Serves the request that a run was suspended for.
-    pub(crate) fn serve(&self, host: &mut dyn Host) {
+    pub(crate) fn serve(&self, host: &mut dyn Host) -> Served {
         let asked = std::mem::take(&mut *self.exchange());
-        let Exchange::Asked(request) = asked else {
-            unreachable!("a run suspends only in `ask`, and each time with a new request");
+        let request = match asked {
+            Exchange::Asked(request) => request,
+            Exchange::Called(begin, until) => return Served::Begun(begin(host), until),
+            Exchange::Idle | Exchange::Answered(_) | Exchange::Resumed(_) => {
+                unreachable!("a run suspends only in `ask` and `call`, and each time with a new request")
+            }
         };
         let reply = match request {
             Request::ReadFile(path) => host.read_file(&path),
@@ -116,10 +179,35 @@ impl Line {
             Request::SetRawStorage(content) => host.set_raw_storage(&content).map(|()| None),
         };
         *self.exchange() = Exchange::Answered(reply);
+        Served::Answered
     }
 
-    /// Nothing panics while it holds the lock, so its content is whole even where the lock says otherwise.
-    fn exchange(&self) -> MutexGuard<'_, Exchange> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends the wait of a run, now.
+    pub(crate) fn resume(&self) {
+        *self.exchange() = Exchange::Resumed(Instant::now());
     }
+
+    /// Suspends until `wanted` takes what is there; what it does not want it gives back.
+    async fn taken<T>(&self, wanted: impl Fn(Exchange) -> Result<T, Exchange>) -> T {
+        poll_fn(|_| {
+            let mut exchange = self.exchange();
+            match wanted(std::mem::take(&mut *exchange)) {
+                Ok(taken) => Poll::Ready(taken),
+                Err(waiting) => {
+                    *exchange = waiting;
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        lock(&self.0)
+    }
+}
+
+/// Nothing panics while it holds such a lock, so its content is whole even where the lock says otherwise.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

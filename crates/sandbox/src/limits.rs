@@ -2,6 +2,8 @@
 
 use crate::abi::MAX_BUFFER;
 use crate::error::RunError;
+use crate::host::HostError;
+use crate::network::{NetworkAllowance, NetworkReply};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
@@ -12,8 +14,11 @@ use wasmtime::ResourceLimiter;
 pub struct SandboxConfig {
     /// What a run may use when its [`crate::Call`] says nothing else.
     pub limits: Limits,
-    /// Runs to have room for at once. There is room for as many again, for runs that a host starts from within one.
+    /// Runs that compute at once.
     pub threads: usize,
+    /// Runs that wait for network calls at once, beside those that compute. There is room for as many again of both, for
+    /// runs that a host starts from within one.
+    pub waiting: usize,
     /// The largest module accepted, in bytes of WebAssembly.
     pub module_bytes: usize,
     /// Machine code of loaded modules kept in memory, in bytes. The least recently used goes first.
@@ -26,7 +31,8 @@ pub struct SandboxConfig {
 pub struct Limits {
     /// WebAssembly instructions, roughly one each.
     pub fuel: u64,
-    /// Time from the start of the run to its end, host calls included. Milliseconds in configuration, as `wall_clock_ms`.
+    /// Time from the start of the run to its end, host calls and waiting for the network included, but not waiting for a
+    /// thread to go on afterwards. Milliseconds in configuration, as `wall_clock_ms`.
     #[serde(rename = "wall_clock_ms", with = "milliseconds")]
     pub wall_clock: Duration,
     /// Linear memory, in bytes.
@@ -41,6 +47,16 @@ pub struct Limits {
     pub log_bytes: usize,
     /// Host calls of any kind.
     pub host_calls: u64,
+    /// Network calls: `http` and `alchemy`.
+    pub network_calls: u64,
+    /// Time for each network call, redirects included. Milliseconds in configuration, as `network_call_ms`.
+    #[serde(rename = "network_call_ms", with = "milliseconds")]
+    pub network_call: Duration,
+    /// All that network calls send, in bytes: addresses, headers and bodies.
+    pub network_sent_bytes: u64,
+    /// All that network calls receive, in bytes: headers and bodies. No single body can be longer than
+    /// [`crate::MAX_BUFFER`].
+    pub network_received_bytes: u64,
 }
 
 /// What one run used.
@@ -59,6 +75,22 @@ pub struct Usage {
     pub output_bytes: u64,
     /// Its log, in bytes, one more for each line.
     pub log_bytes: u64,
+    /// Network calls made, the one that hit a limit included.
+    #[serde(default)]
+    pub network_calls: u64,
+    /// Those of them that got no answer, for reasons that may pass: what the controller made of that may be otherwise
+    /// another time.
+    #[serde(default)]
+    pub network_failures: u64,
+    /// Microseconds of the time that it waited for network calls.
+    #[serde(default)]
+    pub network_micros: u64,
+    /// What network calls sent, in bytes.
+    #[serde(default)]
+    pub network_sent_bytes: u64,
+    /// What network calls received, in bytes.
+    #[serde(default)]
+    pub network_received_bytes: u64,
 }
 
 impl Default for SandboxConfig {
@@ -66,6 +98,7 @@ impl Default for SandboxConfig {
         Self {
             limits: Limits::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            waiting: 128,
             module_bytes: 16 * 1024 * 1024,
             cache_bytes: 128 * 1024 * 1024,
         }
@@ -83,7 +116,18 @@ impl Default for Limits {
             output_bytes: MAX_BUFFER,
             log_bytes: 1024 * 1024,
             host_calls: 100_000,
+            network_calls: 100,
+            network_call: Duration::from_secs(10),
+            network_sent_bytes: 4 * 1024 * 1024,
+            network_received_bytes: 32 * 1024 * 1024,
         }
+    }
+}
+
+impl SandboxConfig {
+    /// Runs that can be under way at once, computing or waiting.
+    pub fn rooms(&self) -> usize {
+        self.threads.saturating_add(self.waiting)
     }
 }
 
@@ -109,6 +153,19 @@ pub(crate) struct Meter {
     table_refused: bool,
     output_bytes: usize,
     log_bytes: usize,
+    network: NetworkMeter,
+}
+
+/// What network calls have used.
+#[derive(Default)]
+struct NetworkMeter {
+    calls: u64,
+    failures: u64,
+    waited: Duration,
+    /// Of the time since the start: nobody computed or answered, all threads were busy with others.
+    queued: Duration,
+    sent_bytes: u64,
+    received_bytes: u64,
 }
 
 impl Meter {
@@ -122,6 +179,7 @@ impl Meter {
             table_refused: false,
             output_bytes: 0,
             log_bytes: 0,
+            network: NetworkMeter::default(),
         }
     }
 
@@ -140,10 +198,53 @@ impl Meter {
     }
 
     pub(crate) fn wall_clock(&self) -> Result<(), RunError> {
-        if self.started.elapsed() < self.limits.wall_clock {
+        if self.elapsed() < self.limits.wall_clock {
             return Ok(());
         }
         Err(RunError::WallClock { limit: self.limits.wall_clock })
+    }
+
+    /// When the time is up, if it is all spent working and waiting.
+    pub(crate) fn wall_clock_end(&self) -> Instant {
+        Instant::now() + self.limits.wall_clock.saturating_sub(self.elapsed())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.network.queued)
+    }
+
+    /// Counts a network call before it is made, and says what it may use.
+    pub(crate) fn network_call(&mut self) -> Result<NetworkAllowance, RunError> {
+        self.network.calls += 1;
+        if self.network.calls > self.limits.network_calls {
+            return Err(RunError::NetworkCalls { limit: self.limits.network_calls });
+        }
+        Ok(NetworkAllowance {
+            time: self.limits.network_call,
+            sent_bytes: self.limits.network_sent_bytes.saturating_sub(self.network.sent_bytes),
+            received_bytes: self.limits.network_received_bytes.saturating_sub(self.network.received_bytes),
+        })
+    }
+
+    /// Counts a wait that began at `asked` and was over at `resumed`: since then the run waited for a thread.
+    pub(crate) fn waited(&mut self, asked: Instant, resumed: Instant) {
+        self.network.waited += resumed.saturating_duration_since(asked);
+        self.network.queued += resumed.elapsed();
+    }
+
+    /// Counts what a network call used.
+    pub(crate) fn network_reply<T>(&mut self, reply: &NetworkReply<T>) -> Result<(), RunError> {
+        self.network.sent_bytes = self.network.sent_bytes.saturating_add(reply.sent_bytes);
+        self.network.received_bytes = self.network.received_bytes.saturating_add(reply.received_bytes);
+        self.network.failures += u64::from(matches!(reply.answer, Err(HostError::Unanswered { .. })));
+        let Limits { network_sent_bytes: sent, network_received_bytes: received, .. } = self.limits;
+        if self.network.sent_bytes > sent {
+            return Err(RunError::NetworkBytes { direction: "sent", limit: sent });
+        }
+        if self.network.received_bytes > received {
+            return Err(RunError::NetworkBytes { direction: "received", limit: received });
+        }
+        Ok(())
     }
 
     /// A result replaces the one before it.
@@ -177,13 +278,22 @@ impl Meter {
     pub(crate) fn usage(&self, fuel: u64) -> Usage {
         Usage {
             fuel,
-            wall_clock_micros: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            wall_clock_micros: micros(self.elapsed()),
             memory_bytes: self.memory_bytes as u64,
             host_calls: self.host_calls,
             output_bytes: self.output_bytes as u64,
             log_bytes: self.log_bytes as u64,
+            network_calls: self.network.calls,
+            network_failures: self.network.failures,
+            network_micros: micros(self.network.waited),
+            network_sent_bytes: self.network.sent_bytes,
+            network_received_bytes: self.network.received_bytes,
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl ResourceLimiter for Meter {
@@ -240,6 +350,38 @@ mod tests {
         let asked = Limits { memory_bytes: 200, table_elements: 5, stack_bytes: 9, fuel: 3, ..Limits::default() };
         let given = asked.within(&ceiling);
         assert_eq!((given.memory_bytes, given.table_elements, given.stack_bytes, given.fuel), (100, 5, 7, 3));
+    }
+
+    #[test]
+    fn what_network_calls_use_adds_up_and_what_is_left_is_what_the_next_may_use() {
+        let limits =
+            Limits { network_calls: 3, network_sent_bytes: 100, network_received_bytes: 50, ..Limits::default() };
+        let mut meter = Meter::new(limits);
+        let reply = |sent_bytes, received_bytes| NetworkReply { answer: Ok(()), sent_bytes, received_bytes };
+        assert!(meter.network_call().is_ok());
+        assert!(meter.network_reply(&reply(60, 50)).is_ok());
+        let allowance = meter.network_call().unwrap();
+        assert_eq!((allowance.sent_bytes, allowance.received_bytes), (40, 0));
+        assert_eq!(meter.network_reply(&reply(0, 1)), Err(RunError::NetworkBytes { direction: "received", limit: 50 }));
+        assert_eq!(meter.network_reply(&reply(41, 0)), Err(RunError::NetworkBytes { direction: "sent", limit: 100 }));
+        assert!(meter.network_call().is_ok());
+        assert_eq!(meter.network_call(), Err(RunError::NetworkCalls { limit: 3 }));
+        let usage = meter.usage(0);
+        assert_eq!((usage.network_calls, usage.network_sent_bytes, usage.network_received_bytes), (4, 101, 51));
+    }
+
+    #[test]
+    fn waiting_for_a_thread_is_not_the_runs_time() {
+        let mut meter = Meter::new(Limits { wall_clock: Duration::from_secs(1000), ..Limits::default() });
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        meter.started = ago(1500);
+        assert!(meter.wall_clock().is_err());
+        meter.waited(ago(1400), ago(900));
+        assert!(meter.wall_clock().is_ok());
+        let usage = meter.usage(0);
+        assert_eq!((usage.wall_clock_micros / 1_000_000, usage.network_micros / 1_000_000), (600, 500));
+        let left = meter.wall_clock_end().saturating_duration_since(Instant::now()).as_secs();
+        assert!((398..=400).contains(&left), "{left}");
     }
 
     #[test]

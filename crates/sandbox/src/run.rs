@@ -3,13 +3,13 @@
 use crate::abi::MAX_BUFFER;
 use crate::error::RunError;
 use crate::guest::Guest;
-use crate::host::{Host, Line};
+use crate::host::Line;
 use crate::limits::{Limits, Meter, Usage};
 use crate::module::Module;
+use crate::network::Remote;
 use coprocessor_types::{ProgramId, Root};
 use serde_json::Value;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::future::ready;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UnknownImportError, UpdateDeadline, WasmBacktrace};
 
 /// A function that a controller exports.
@@ -83,34 +83,30 @@ impl Export {
     }
 }
 
-/// Runs to the end on the calling thread. The engine's clock must tick meanwhile.
-pub(crate) fn run(engine: &Engine, module: &Module, call: Call, limits: Limits, host: &mut dyn Host) -> Run {
-    let args = call.args.to_string().into_bytes();
+/// A run, to be polled on threads that it may compute on. It suspends for nothing but `line`, and wakes nobody. The engine's
+/// clock must tick while it is polled.
+pub(crate) fn run(engine: Engine, module: Module, call: Call, limits: Limits, line: Line) -> Remote<Run> {
+    let Call { export, args, program, root, .. } = call;
+    let args = args.to_string().into_bytes();
     if args.len() > MAX_BUFFER {
         let error = RunError::ArgsTooLarge { got: args.len(), limit: MAX_BUFFER };
-        return Run { result: Err(error), log: Vec::new(), usage: Usage::default() };
+        return Box::pin(ready(Run { result: Err(error), log: Vec::new(), usage: Usage::default() }));
     }
-    let fuel = limits.fuel;
-    let line = Line::default();
-    let guest = Guest {
-        args,
-        program: call.program,
-        root: call.root,
-        line: line.clone(),
-        meter: Meter::new(limits),
-        log: Vec::new(),
-        ret: None,
-    };
-    let mut store = Store::new(engine, guest);
-    let ended = drive(execute(&mut store, module, call.export, fuel), &line, host);
-    let left = store.get_fuel().unwrap_or(fuel);
-    let guest = store.into_data();
-    let usage = guest.meter.usage(fuel - left);
-    let result = match ended {
-        Ok(()) => guest.ret.transpose().map_err(|reason| RunError::BadResult { reason }),
-        Err(error) => Err(explain(error, &guest.meter)),
-    };
-    Run { result, log: guest.log, usage }
+    Box::pin(async move {
+        let fuel = limits.fuel;
+        // The time begins with the first poll.
+        let guest = Guest { args, program, root, line, meter: Meter::new(limits), log: Vec::new(), ret: None };
+        let mut store = Store::new(&engine, guest);
+        let ended = execute(&mut store, &module, export, fuel).await;
+        let left = store.get_fuel().unwrap_or(fuel);
+        let guest = store.into_data();
+        let usage = guest.meter.usage(fuel - left);
+        let result = match ended {
+            Ok(()) => guest.ret.transpose().map_err(|reason| RunError::BadResult { reason }),
+            Err(error) => Err(explain(error, &guest.meter)),
+        };
+        Run { result, log: guest.log, usage }
+    })
 }
 
 /// Limits hold from before the start function on.
@@ -126,18 +122,6 @@ async fn execute(store: &mut Store<Guest>, module: &Module, export: Export, fuel
     let instance = module.pre().instantiate_async(&mut *store).await?;
     let function = instance.get_typed_func::<(), ()>(&mut *store, export.name())?;
     function.call_async(&mut *store, ()).await
-}
-
-/// Polls a run to its end. It suspends for nothing but the host.
-fn drive<T>(run: impl Future<Output = T>, line: &Line, host: &mut dyn Host) -> T {
-    let mut run = pin!(run);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        match run.as_mut().poll(&mut context) {
-            Poll::Ready(ended) => return ended,
-            Poll::Pending => line.serve(host),
-        }
-    }
 }
 
 fn explain(error: wasmtime::Error, meter: &Meter) -> RunError {

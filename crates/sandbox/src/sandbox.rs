@@ -3,14 +3,16 @@
 use crate::artifact::Artifact;
 use crate::cache::Cache;
 use crate::error::{ModuleError, RunError, SandboxError};
+use crate::execution::{Execution, Progress};
 use crate::guest::Guest;
-use crate::host::Host;
+use crate::host::{Host, Line};
 use crate::limits::{SandboxConfig, Usage};
 use crate::module::{self, Module};
 use crate::run::{self, Call, Run};
-use crate::ticker::Ticker;
+use crate::ticker::{Ticker, Ticking};
 use crate::{capability, engine};
 use coprocessor_types::BlobDigest;
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::{Engine, InstancePre, Linker};
 
@@ -30,7 +32,7 @@ struct Inner {
 
 impl Sandbox {
     /// Sets up the engine and its clock, a thread. Reserves address space for the memories of twice
-    /// [`SandboxConfig::threads`] runs, but no memory.
+    /// [`SandboxConfig::rooms`] runs, but no memory.
     ///
     /// # Errors
     /// Settings that can't work; too little address space.
@@ -111,23 +113,42 @@ impl Sandbox {
         Ok(module)
     }
 
-    /// Runs one export to its end on the calling thread, whatever the size of that thread's stack.
+    /// Prepares a run. It computes in [`Execution::advance`].
     ///
-    /// Blocks, for as long as [`crate::Limits::wall_clock`] and no longer, but for a host call that does not return. It
-    /// does not wait its turn: callers let at most [`SandboxConfig::threads`] run at once. A host may call again from
-    /// within a host call. Beyond the room there is, a call is refused with [`RunError::Busy`].
+    /// It does not wait its turn: callers let at most [`SandboxConfig::threads`] compute at once, and at most
+    /// [`SandboxConfig::rooms`] be under way. A host may begin another from within a host call. Beyond the room there is, a
+    /// run ends at once with [`RunError::Busy`].
+    pub fn begin(&self, module: &Module, call: Call) -> Execution {
+        let line = Line::default();
+        if !Engine::same(module.pre().module().engine(), &self.0.engine) {
+            let error = RunError::Start { message: "it was loaded by another sandbox".into() };
+            let ended = Run { result: Err(error), log: Vec::new(), usage: Usage::default() };
+            return Execution::new(self.clone(), Box::pin(ready(ended)), line);
+        }
+        let own = &self.0.config.limits;
+        let limits = call.limits.as_ref().map_or_else(|| own.clone(), |limits| limits.within(own));
+        let run = run::run(self.0.engine.clone(), module.clone(), call, limits, line.clone());
+        Execution::new(self.clone(), run, line)
+    }
+
+    /// Runs one export to its end on the calling thread, and waits there for what has to be waited for: for callers with a
+    /// thread to spare. Otherwise as [`Sandbox::begin`] and [`Execution::advance`].
     ///
     /// # Panics
     /// As `host` does.
     pub fn call(&self, module: &Module, call: Call, host: &mut dyn Host) -> Run {
-        if !Engine::same(module.pre().module().engine(), &self.0.engine) {
-            let error = RunError::Start { message: "it was loaded by another sandbox".into() };
-            return Run { result: Err(error), log: Vec::new(), usage: Usage::default() };
+        let mut execution = self.begin(module, call);
+        loop {
+            match execution.advance(host) {
+                Progress::Ended(run) => return run,
+                Progress::Waiting(waiting) => execution = waiting.block(),
+            }
         }
-        let own = &self.0.config.limits;
-        let limits = call.limits.as_ref().map_or_else(|| own.clone(), |limits| limits.within(own));
-        let _ticking = self.0.ticker.ticking();
-        run::run(&self.0.engine, module, call, limits, host)
+    }
+
+    /// Keeps the clock going while it lives.
+    pub(crate) fn ticking(&self) -> Ticking<'_> {
+        self.0.ticker.ticking()
     }
 
     /// Resolves every import, which shows those of another type.

@@ -1,8 +1,11 @@
 //! Host calls, one file for each group. All of Valence v0.4's that are not here trap with their name when called.
 
 mod context;
+mod http;
 mod io;
 mod log;
+mod remote;
+mod rpc;
 mod storage;
 
 use crate::abi::MODULE;
@@ -16,6 +19,8 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     log::link(&mut linker)?;
     context::link(&mut linker)?;
     storage::link(&mut linker)?;
+    http::link(&mut linker)?;
+    rpc::link(&mut linker)?;
     Ok(linker)
 }
 

@@ -1,9 +1,8 @@
 //! Files of the program's volume, and its raw bytes.
 
 use crate::abi::{Code, MAX_BUFFER, MODULE, Stop, answer, get, get_text, put};
-use crate::error::RunError;
 use crate::guest::{Guest, enter, reenter};
-use crate::host::{HostError, Request};
+use crate::host::Request;
 use wasmtime::{Caller, Linker};
 
 /// No volume holds a longer path.
@@ -86,18 +85,10 @@ async fn ask(
     request: Request,
 ) -> Result<Option<Vec<u8>>, Stop> {
     let line = caller.data().line.clone();
-    let error = match line.ask(request).await {
-        Ok(content) => return Ok(content),
-        Err(error) => error,
-    };
-    let code = match error {
-        HostError::Failed { reason } => return Err(RunError::Host { call, reason }.into()),
-        HostError::Refused { .. } => refused,
-        HostError::TooLarge { .. } => Code::BufferTooLarge,
-    };
-    // A code says little; the author of the controller finds the reason in its log.
-    caller.data_mut().log(format!("{call} refused: {error}"))?;
-    Err(code.into())
+    match line.ask(request).await {
+        Ok(content) => Ok(content),
+        Err(error) => Err(caller.data_mut().failed(call, error, refused)),
+    }
 }
 
 /// MessagePack of an optional byte vector: nil, or bin.

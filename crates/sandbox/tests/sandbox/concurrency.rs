@@ -62,7 +62,7 @@ impl Host for Nesting {
 
 #[test]
 fn more_runs_than_there_is_room_for_are_refused_and_the_others_end() {
-    let sandbox = Sandbox::new(SandboxConfig { threads: 2, ..SandboxConfig::default() }).unwrap();
+    let sandbox = Sandbox::new(SandboxConfig { threads: 2, waiting: 0, ..SandboxConfig::default() }).unwrap();
     let module = load_in(&sandbox, &controller("(call $tell (call $get_raw (i32.const 0)))"));
     let deepest = Arc::new(AtomicUsize::new(0));
     let mut host = Nesting { sandbox: sandbox.clone(), module: module.clone(), depth: 1, deepest: deepest.clone() };

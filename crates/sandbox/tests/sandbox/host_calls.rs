@@ -239,7 +239,7 @@ fn an_endless_path_is_refused_before_the_host_sees_it() {
 
 #[test]
 fn an_unknown_import_fails_only_when_it_is_called() {
-    for (module, name) in [("valence", "http"), ("valence", "get_storage"), ("env", "abort")] {
+    for (module, name) in [("valence", "get_domain_proof"), ("other", "http"), ("env", "abort")] {
         let text = format!(
             r#"(module (import "{module}" "{name}" (func $unknown (param i32 i32 i64) (result f32)))
             (memory (export "memory") 1)

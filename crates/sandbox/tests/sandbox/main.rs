@@ -5,4 +5,5 @@ mod harness;
 mod host_calls;
 mod limits;
 mod modules;
+mod network;
 mod outcomes;

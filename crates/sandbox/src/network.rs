@@ -1,0 +1,94 @@
+//! What a controller asks of the world beyond its host, and what comes back.
+
+use serde_json::Value;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::host::HostError;
+
+/// An answer that has to be waited for. The run waits without a thread; dropping it gives the call up.
+pub type Remote<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An HTTP request as a controller wrote it: nothing in it is checked but its form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// In upper case.
+    pub method: String,
+    /// Where to, as the controller wrote it.
+    pub url: String,
+    /// Appended to the address, names and values to be escaped.
+    pub query: Vec<(String, String)>,
+    /// Header names as the controller wrote them, and values.
+    pub headers: Vec<(String, String)>,
+    /// What to prove the right to ask with.
+    pub authorization: Option<Authorization>,
+    /// The body; `None` for a request without one.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Credentials of a controller's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorization {
+    /// `Authorization: Bearer …`.
+    Bearer(String),
+    /// `Authorization: Basic …`.
+    Basic {
+        /// The name.
+        username: String,
+        /// The password; may be absent.
+        password: Option<String>,
+    },
+}
+
+/// The answer to an HTTP request, whatever its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case, and values. A value that is no text is left out.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// A JSON-RPC call on a chain that the operator has an endpoint for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpcRequest {
+    /// The chain's name, such as `eth-mainnet`.
+    pub chain: String,
+    /// The method.
+    pub method: String,
+    /// Its parameters.
+    pub params: Value,
+}
+
+/// What a network call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkAllowance {
+    /// From its begin to its end, redirects included.
+    pub time: Duration,
+    /// Bytes to send: address, headers and body. A call that needs more is not made.
+    pub sent_bytes: u64,
+    /// Bytes to receive: headers and body. A call is ended at the first byte too many.
+    pub received_bytes: u64,
+}
+
+/// What became of a network call, and what it used, also if it failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkReply<T> {
+    /// [`HostError::Refused`] for what is not allowed, [`HostError::Unanswered`] for what did not come,
+    /// [`HostError::TooLarge`] for an answer longer than a controller can be given.
+    pub answer: Result<T, HostError>,
+    /// Bytes sent, or that would have been: more than allowed ends the run.
+    pub sent_bytes: u64,
+    /// Bytes received: more than allowed ends the run.
+    pub received_bytes: u64,
+}
+
+impl<T> NetworkReply<T> {
+    /// Nothing was sent.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self { answer: Err(HostError::Refused { reason: reason.into() }), sent_bytes: 0, received_bytes: 0 }
+    }
+}
