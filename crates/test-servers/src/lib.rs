@@ -3,6 +3,8 @@
 //!
 //! Everything here blocks for moments and needs no runtime, so it serves tests of either kind.
 
+#[cfg(feature = "ethereum")]
+mod ethereum;
 mod postgres;
 mod proxy;
 #[cfg(feature = "s3")]
@@ -10,6 +12,8 @@ mod s3;
 
 use std::{io, path::PathBuf};
 
+#[cfg(feature = "ethereum")]
+pub use ethereum::{Contract, EthereumNode, compile_solidity};
 pub use postgres::{Postgres, PostgresSettings};
 pub use proxy::BreakingProxy;
 #[cfg(feature = "s3")]
@@ -25,6 +29,14 @@ pub enum ServerError {
         program: &'static str,
         /// Debian's package with it.
         package: &'static str,
+    },
+    /// A program that tests install themselves, but could not.
+    #[error("{what} could not be installed: {output}")]
+    NotInstallable {
+        /// Its package.
+        what: String,
+        /// What was said.
+        output: String,
     },
     /// A program that failed.
     #[error("{program} failed: {output}")]
@@ -64,7 +76,9 @@ impl ServerError {
 pub fn skip_or_fail<T>(started: Result<T, ServerError>) -> Option<T> {
     match started {
         Ok(server) => Some(server),
-        Err(error @ ServerError::Missing { .. }) if std::env::var_os("CI").is_none() => {
+        Err(error @ (ServerError::Missing { .. } | ServerError::NotInstallable { .. }))
+            if std::env::var_os("CI").is_none() =>
+        {
             say(&format!("skipped: {error}"));
             None
         }
