@@ -34,8 +34,8 @@ impl From<Fault> for StoreError {
 
 fn from_sqlite(error: Error) -> StoreError {
     match &error {
+        _ if is_out_of_space(&error) => StoreError::Full,
         Error::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DiskFull => StoreError::Full,
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
                 StoreError::Corrupt { what: "the database file", reason: error.to_string() }
             }
@@ -47,6 +47,13 @@ fn from_sqlite(error: Error) -> StoreError {
         | Error::Utf8Error(..) => StoreError::Corrupt { what: "a row", reason: error.to_string() },
         _ => StoreError::Database(Box::new(error)),
     }
+}
+
+/// Whether SQLite found no room: for the database, its log, or the index of the log that all connections share, which it says in
+/// another way.
+pub(super) fn is_out_of_space(error: &Error) -> bool {
+    let Error::SqliteFailure(failure, _) = error else { return false };
+    failure.code == ErrorCode::DiskFull || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
 }
 
 /// A system error about a file of the store.
@@ -68,8 +75,12 @@ mod tests {
         assert!(matches!(io_error(Path::new("x"), full()), StoreError::Full));
         let other = io::Error::from(io::ErrorKind::PermissionDenied);
         assert!(matches!(io_error(Path::new("x"), other), StoreError::Io { .. }));
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-        assert!(matches!(from_sqlite(Error::SqliteFailure(code, None)), StoreError::Full));
+        for code in [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR_SHMSIZE] {
+            let code = rusqlite::ffi::Error::new(code);
+            assert!(matches!(from_sqlite(Error::SqliteFailure(code, None)), StoreError::Full));
+        }
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        assert!(matches!(from_sqlite(Error::SqliteFailure(code, None)), StoreError::Database(_)));
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
         assert!(matches!(from_sqlite(Error::SqliteFailure(code, None)), StoreError::Corrupt { .. }));
     }

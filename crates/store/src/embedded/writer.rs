@@ -5,7 +5,7 @@
 //! one fsync serves all that was committed while the one before was running, and the next transactions need not wait
 //! for it. Jobs that promise durability are answered after it, the others after the commit.
 
-use super::fault::{Fault, io_error};
+use super::fault::{Fault, io_error, is_out_of_space};
 use crate::{Change, StoreError};
 use rusqlite::Connection;
 use std::{
@@ -362,9 +362,7 @@ fn fail_all(batch: &mut [Box<dyn Job>], fault: &Fault) {
             Fault::Store(StoreError::Full) => StoreError::Full,
             Fault::Store(StoreError::Closed) => StoreError::Closed,
             Fault::Store(error) => StoreError::Database(error.to_string().into()),
-            Fault::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
-                StoreError::Full
-            }
+            Fault::Sqlite(error) if is_out_of_space(error) => StoreError::Full,
             Fault::Sqlite(error) => StoreError::Database(error.to_string().into()),
         });
     }

@@ -126,9 +126,6 @@ impl fmt::Debug for BlobPlace {
     }
 }
 
-/// How long operations that are under way when the store ends may take to notice.
-const GRACE: Duration = Duration::from_secs(1);
-
 /// The store in one database.
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -206,7 +203,9 @@ impl PostgresStore {
                 }
             }
         };
-        match self.inner.runtime.spawn(tokio::time::timeout(PATIENCE, again)).await {
+        // Made in there: a timer belongs to the runtime it is made in, and the caller's may end before this.
+        let timed = async { tokio::time::timeout(PATIENCE, again).await };
+        match self.inner.runtime.spawn(timed).await {
             Ok(Ok(done)) => Ok(done?),
             Ok(Err(_)) => Err(StoreError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs()).into())),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -219,12 +218,7 @@ impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.close();
         if let Some(runtime) = self.runtime.take() {
-            // What is under way sees its connections end, and ends; a runtime that went before it would take the timers away
-            // from under it. Waiting here is not allowed everywhere.
-            std::thread::spawn(move || {
-                std::thread::sleep(GRACE);
-                runtime.shutdown_background();
-            });
+            runtime.shutdown_background();
         }
     }
 }

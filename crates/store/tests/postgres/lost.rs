@@ -102,6 +102,28 @@ async fn an_admission_whose_answer_is_lost_is_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_goes_on_when_the_runtime_of_its_caller_has_ended() {
+    let Some(broken) = Broken::start().await else { return };
+    let (store, direct) = (broken.through.clone(), broken.direct());
+    let id = task(&*store, &program(&*store, 1).await).await.id;
+    broken.proxy.stall_answers(true);
+    let calling = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Several statements, and the answer to the first does not come while this runtime is there.
+        let called = runtime.block_on(async { timeout(Duration::from_millis(300), store.cancel(id)).await });
+        assert!(called.is_err(), "{called:?}");
+    });
+    tokio::task::spawn_blocking(|| calling.join().unwrap()).await.unwrap();
+    broken.proxy.stall_answers(false);
+    let cancelled = async {
+        while direct.task(id).await.unwrap().unwrap().state != TaskState::Cancelled {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, cancelled).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_cut_off_is_told_to_look() {
     let Some(broken) = Broken::start().await else { return };
     let direct = broken.direct();
