@@ -1,8 +1,7 @@
 //! What is hashed, and under which prefix. Each prefix byte begins one kind of preimage and no other, so a hash of one
 //! kind is never one of another kind.
 
-use coprocessor_types::{BlockNumber, DomainId, Root, TrustId};
-use sha2::{Digest, Sha256};
+use coprocessor_types::{BlockNumber, DomainId, Root, TrustId, sha256, sha256_pair};
 
 const LEAF: u8 = 0;
 const NODE: u8 = 1;
@@ -38,12 +37,12 @@ impl Key {
 
 /// The hash of a leaf. The whole key is inside, so an opening shows this key and no other with the same first bits.
 pub fn leaf_hash(key: &Key, value: &Value) -> Root {
-    hash(&[&[LEAF], &key.0, &value.0])
+    Root(sha256_pair(LEAF, &key.0, &value.0))
 }
 
 /// The hash of a node over its two subtrees.
 pub fn node_hash(left: &Root, right: &Root) -> Root {
-    hash(&[&[NODE], &left.0, &right.0])
+    Root(sha256_pair(NODE, &left.0, &right.0))
 }
 
 /// A block's place in its domain's tree: the number's bits from the least significant on, so that consecutive blocks
@@ -79,17 +78,16 @@ pub fn domain_value(domain_root: &Root) -> Value {
     Value(hash(&[&[DOMAIN], &domain_root.0]).0)
 }
 
-/// The instance's place in the root tree: `H("coprocessor/instance")`.
-pub fn instance_key() -> Key {
-    Key(hash(&[b"coprocessor/instance"]).0)
+/// The instance's place in the root tree: `H("coprocessor/instance")`, written out as every circuit needs it.
+pub const fn instance_key() -> Key {
+    Key([
+        0x3f, 0x06, 0x8a, 0xce, 0xc2, 0x4c, 0x2e, 0xe5, 0xb5, 0x05, 0x5a, 0xae, 0x3c, 0x7a, 0xba, 0xfd, 0x09, 0xab,
+        0x17, 0x74, 0x8f, 0x1a, 0xc2, 0x07, 0x10, 0x20, 0x51, 0x46, 0xe8, 0x4c, 0xb4, 0x25,
+    ])
 }
 
 fn hash(parts: &[&[u8]]) -> Root {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    Root(hasher.finalize().into())
+    Root(sha256(parts))
 }
 
 #[cfg(test)]
@@ -118,10 +116,7 @@ mod tests {
     /// Computed once with another SHA-256 (`printf … | sha256sum`).
     #[test]
     fn fixtures_hold_the_format() {
-        assert_eq!(
-            Root(instance_key().0).to_string(),
-            "3f068acec24c2ee5b5055aae3c7abafd09ab17748f1ac20710205146e84cb425"
-        );
+        assert_eq!(instance_key().0, sha256(&[b"coprocessor/instance"]));
         assert_eq!(
             leaf_hash(&Key([1; 32]), &Value([2; 32])).to_string(),
             "32fb2d4416067c5bff06423e18714ad3884365d7b816d34a77b33527d8438624"

@@ -4,9 +4,8 @@ use coprocessor_merkle::{
     AppendError, BlockAppend, DOMAIN_DEPTH, EMPTY, Key, Opening, OpeningError, Place, ROOT_DEPTH, Tree, Value,
     block_key, block_value, domain_key, domain_value, instance_key,
 };
-use coprocessor_types::{DomainId, Root, TrustId};
+use coprocessor_types::{DomainId, Root, TrustId, sha256};
 use proptest::{collection, prelude::*};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// An instance's trees in their plainest form.
@@ -46,7 +45,7 @@ impl World {
             domain,
             number,
             state_root: [number as u8; 32],
-            payload_hash: Sha256::digest(number.to_be_bytes()).into(),
+            payload_hash: sha256(&[&number.to_be_bytes()]),
             trust: TrustId([4; 32]),
             in_domain: self.tree(domain).open(&block_key(number)),
             in_root: self.top.open(&domain_key(&domain)),

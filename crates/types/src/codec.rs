@@ -88,6 +88,12 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
+    /// So many arrays.
+    pub(crate) fn arrays<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], DecodeError> {
+        let (arrays, _) = self.take(count.saturating_mul(N))?.as_chunks();
+        Ok(arrays)
+    }
+
     /// Bytes after a `u32` length.
     pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, DecodeError> {
         let len = self.u32()? as usize;

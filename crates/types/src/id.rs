@@ -1,9 +1,9 @@
 //! Ids: each its own type, so that no bare `[u8; 32]` crosses a function.
 
+use crate::sha256;
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Why a text is not an id.
@@ -145,14 +145,14 @@ impl DomainId {
 impl BlobDigest {
     /// SHA-256 of `content`.
     pub fn of(content: &[u8]) -> Self {
-        Self(Sha256::digest(content).into())
+        Self(sha256(&[content]))
     }
 }
 
 impl VkDigest {
     /// SHA-256 of the verifying key's encoding.
     pub fn of(verifying_key: &[u8]) -> Self {
-        Self(Sha256::digest(verifying_key).into())
+        Self(sha256(&[verifying_key]))
     }
 }
 

@@ -136,7 +136,7 @@ fn read_siblings(reader: &mut Reader<'_>, limit: usize) -> Result<Vec<Root>, Dec
     if got > limit {
         return Err(DecodeError::TooDeep { got, limit });
     }
-    (0..got).map(|_| reader.array().map(Root)).collect()
+    Ok(reader.arrays(got)?.iter().map(|hash| Root(*hash)).collect())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod id;
 mod input;
 mod kind;
 mod public_inputs;
+mod sha256;
 mod witness;
 
 pub use codec::DecodeError;
@@ -23,4 +24,5 @@ pub use id::{
 pub use input::{CircuitInput, OpenedWitness};
 pub use kind::{Backend, ParseKindError, ProofKind};
 pub use public_inputs::{PublicInputs, PublicInputsError};
+pub use sha256::{sha256, sha256_pair};
 pub use witness::{BlockOpening, StateProof, Witness};

@@ -5,7 +5,7 @@ use coprocessor_merkle::{
     DOMAIN_DEPTH, EMPTY, OpeningError, ROOT_DEPTH, Tree, Value, block_key, block_value, domain_key, domain_value,
     instance_key, instance_root,
 };
-use coprocessor_types::{BlockOpening, DomainId, InstanceId, Root, StateProof, TrustId};
+use coprocessor_types::{BlockOpening, DomainId, InstanceId, Root, StateProof, TrustId, sha256};
 
 /// The instance's identity.
 pub(crate) const INSTANCE: InstanceId = InstanceId([0xaa; 32]);
@@ -131,7 +131,11 @@ pub(crate) const FORGERIES: &[Forgery] = &[
     forgery("a swapped payload", |case| case.proof.payload = b"else".to_vec(), other_root),
     forgery("another block's payload", |case| case.proof.payload = block("ethereum", 21).payload, other_root),
     forgery("a truncated payload", |case| _ = case.proof.payload.pop(), other_root),
-    forgery("the payload's hash as the payload", |case| case.proof.payload = hash(&case.proof.payload), other_root),
+    forgery(
+        "the payload's hash as the payload",
+        |case| case.proof.payload = sha256(&[&case.proof.payload]).to_vec(),
+        other_root,
+    ),
     forgery("a better trust", |case| case.opening.trust = LIGHT_CLIENT, other_root),
     forgery("the path cut at the leaf", |case| _ = case.opening.domain_siblings.remove(0), other_root),
     forgery("the path cut at the domain's root", |case| _ = case.opening.domain_siblings.pop(), other_root),
@@ -222,8 +226,3 @@ pub(crate) const FORGERIES: &[Forgery] = &[
         other_root,
     ),
 ];
-
-fn hash(bytes: &[u8]) -> Vec<u8> {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).to_vec()
-}
