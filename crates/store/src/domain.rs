@@ -1,11 +1,14 @@
 //! Domains, their blocks, and the roots that commit to them.
 
+pub(crate) mod trees;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use coprocessor_merkle::{BlockAppend, Opening};
 use coprocessor_types::{BlobDigest, BlockNumber, BlockOpening, DomainId, OwnerId, Root, TrustId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 use crate::{Cursor, Page, StoreError};
 
@@ -32,6 +35,20 @@ pub struct NewDomain {
 pub enum TrustPolicy {
     /// Nothing but the domain's controller: blocks have the trust of 32 zero bytes.
     ControllerOnly,
+}
+
+impl TrustPolicy {
+    /// The name in JSON and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ControllerOnly => "controller_only",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::ControllerOnly].into_iter().find(|policy| policy.as_str() == name)
+    }
 }
 
 /// A registered domain. None is ever removed, as roots commit to its blocks.
@@ -83,6 +100,28 @@ pub struct NewBlock {
 
 /// Longest payload of a block, in bytes. Circuits hash it with every opening.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
+
+/// Most blocks of one call to [`append_blocks`](Domains::append_blocks): others who write wait for as long as it takes.
+pub const MAX_BATCH: usize = 10_000;
+
+/// Most bytes that the payloads of one call may have together.
+pub const MAX_BATCH_PAYLOADS: usize = 64 * 1024 * 1024;
+
+/// Refuses what is more than one call may append.
+pub(crate) fn check_size(blocks: &[NewBlock]) -> Result<(), StoreError> {
+    let at_most = |what, got, limit| if got > limit { Err(StoreError::TooLarge { what, got, limit }) } else { Ok(()) };
+    at_most("the number of blocks in one call", blocks.len(), MAX_BATCH)?;
+    let longest = blocks.iter().map(|block| block.payload.len()).max();
+    at_most("the payload of a block, in bytes,", longest.unwrap_or(0), MAX_PAYLOAD)?;
+    let together = blocks.iter().map(|block| block.payload.len()).sum();
+    at_most("the payloads of the blocks in one call, in bytes together,", together, MAX_BATCH_PAYLOADS)
+}
+
+/// The first number that the call names twice.
+pub(crate) fn named_twice(mut numbers: impl Iterator<Item = BlockNumber>) -> Option<BlockNumber> {
+    let mut named = HashSet::new();
+    numbers.find(|&number| !named.insert(number))
+}
 
 /// A block of a domain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,7 +222,7 @@ pub trait Domains {
     /// processes, come one after the other.
     ///
     /// # Errors
-    /// [`StoreError::UnknownDomain`].
+    /// [`StoreError::UnknownDomain`]; [`StoreError::TooLarge`] beyond [`MAX_PAYLOAD`], [`MAX_BATCH`] or [`MAX_BATCH_PAYLOADS`].
     async fn append_blocks(&self, domain: DomainId, blocks: Vec<NewBlock>) -> Result<AppendBlocks, StoreError>;
 
     /// A block.
@@ -213,7 +252,8 @@ pub trait Domains {
     /// What a root holds under a number of a domain, shown at that root.
     ///
     /// # Errors
-    /// [`StoreError::UnknownRoot`], [`StoreError::RootPruned`].
+    /// [`StoreError::UnknownRoot`], [`StoreError::RootPruned`]; [`StoreError::UnknownDomain`] for the id that is the instance's own
+    /// place in the root tree, which no domain has. Any other id that nobody registered is [`OpenedBlock::NoDomain`].
     async fn open_block(&self, root: Root, domain: DomainId, number: BlockNumber) -> Result<OpenedBlock, StoreError>;
 
     /// The siblings that lead from the instance's leaf to a root, for [`coprocessor_merkle::verify_instance`].

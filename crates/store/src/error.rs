@@ -75,6 +75,16 @@ pub enum StoreError {
         /// The oldest version that is whole.
         oldest: u64,
     },
+    /// More than the store takes at once, or at all.
+    #[error("{what} is limited to {limit}; got {got}")]
+    TooLarge {
+        /// What is limited.
+        what: &'static str,
+        /// How much was given.
+        got: usize,
+        /// How much may be given.
+        limit: usize,
+    },
     /// A digest that names nothing.
     #[error("there is no blob {0}")]
     BlobMissing(BlobDigest),

@@ -1,4 +1,4 @@
-//! Everything that must survive: programs, tasks and their events, the queue, volumes' pages, blobs.
+//! Everything that must survive: programs, tasks and their events, the queue, volumes' pages, blobs, domains and roots.
 //!
 //! [`Store`] is the seam; its callers know no SQL and no database. The queue is part of the store, so that a task's state
 //! and its place in the queue change in one transaction. [`embedded`] is the implementation that needs no set-up: one
@@ -26,8 +26,8 @@ use tokio::sync::broadcast;
 
 pub use account::{Accounts, ApiKey, KeyId, KeyIdError, MAX_WEIGHT, Owner, Quotas, Scope};
 pub use domain::{
-    AddDomain, AppendBlocks, Block, Domain, Domains, MAX_PAYLOAD, NewBlock, NewDomain, OpenedBlock, RootRecord,
-    TrustPolicy,
+    AddDomain, AppendBlocks, Block, Domain, Domains, MAX_BATCH, MAX_BATCH_PAYLOADS, MAX_PAYLOAD, NewBlock, NewDomain,
+    OpenedBlock, RootRecord, TrustPolicy,
 };
 pub use embedded::{EmbeddedConfig, EmbeddedStore};
 pub use error::StoreError;
@@ -96,7 +96,7 @@ pub struct Page<T> {
 /// takes back an admission. A step that is to be relied upon outside of the store, by a prover node that knows jobs by
 /// their fence, say, needs a [`flush`](Self::flush) first.
 #[async_trait]
-pub trait Store: Accounts + Webhooks + Upkeep + Send + Sync + 'static {
+pub trait Store: Accounts + Webhooks + Domains + Upkeep + Send + Sync + 'static {
     /// This instance's identity: drawn at random when the store was made, the same ever after.
     fn instance(&self) -> InstanceId;
 

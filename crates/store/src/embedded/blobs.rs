@@ -275,14 +275,18 @@ pub(super) fn name_for_program(db: &Connection, program: i64, digest: BlobDigest
     let added = db
         .prepare_cached("INSERT INTO program_blobs (program, digest) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![program, digest.as_bytes()])?;
-    if added > 0 {
-        let named =
-            db.prepare_cached("UPDATE blobs SET names = names + 1 WHERE digest = ?1")?.execute([digest.as_bytes()])?;
-        if named == 0 {
-            return Err(StoreError::BlobMissing(digest).into());
-        }
-    }
-    Ok(())
+    if added > 0 { name(db, digest) } else { Ok(()) }
+}
+
+/// Has a domain name a blob, likewise.
+///
+/// # Errors
+/// [`StoreError::BlobMissing`].
+pub(super) fn name_for_domain(db: &Connection, domain: i64, digest: BlobDigest) -> Result<(), Fault> {
+    let added = db
+        .prepare_cached("INSERT INTO domain_blobs (domain, digest) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![domain, digest.as_bytes()])?;
+    if added > 0 { name(db, digest) } else { Ok(()) }
 }
 
 /// Takes one name away.
@@ -366,6 +370,11 @@ fn file_stem(digest: BlobDigest) -> String {
     let digits = digest.to_string();
     let (shard, rest) = digits.split_at(2);
     format!("{shard}/{rest}")
+}
+
+fn name(db: &Connection, digest: BlobDigest) -> Result<(), Fault> {
+    let mut statement = db.prepare_cached("UPDATE blobs SET names = names + 1 WHERE digest = ?1")?;
+    if statement.execute([digest.as_bytes()])? > 0 { Ok(()) } else { Err(StoreError::BlobMissing(digest).into()) }
 }
 
 fn find(db: &Connection, digest: BlobDigest) -> Result<Option<BlobRow>, Fault> {

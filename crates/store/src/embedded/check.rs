@@ -27,6 +27,7 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "blobs are named by more or fewer rows than they count",
         "SELECT count(*) FROM blobs LEFT JOIN (SELECT digest, count(*) AS rows FROM ( \
              SELECT digest FROM program_blobs \
+             UNION ALL SELECT digest FROM domain_blobs \
              UNION ALL SELECT witness FROM tasks WHERE witness IS NOT NULL \
              UNION ALL SELECT proof FROM tasks WHERE proof IS NOT NULL) GROUP BY digest) AS found USING (digest) \
          WHERE names <> coalesce(rows, 0)",

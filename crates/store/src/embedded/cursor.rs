@@ -1,7 +1,8 @@
 //! Cursors: a letter for the list, then the key of the last item read.
 
 use crate::{Cursor, KeyId, Page, StoreError};
-use coprocessor_types::{OwnerId, TaskId};
+use coprocessor_types::{BlockNumber, OwnerId, TaskId};
+use std::str::FromStr;
 use uuid::Uuid;
 
 const TASKS: char = 't';
@@ -10,6 +11,8 @@ const OWNERS: char = 'o';
 const KEYS: char = 'k';
 const WEBHOOKS: char = 'w';
 const DELIVERIES: char = 'd';
+const DOMAINS: char = 'c';
+const BLOCKS: char = 'b';
 
 pub(super) fn after_task(task: TaskId) -> Cursor {
     Cursor(format!("{TASKS}{}", task.0.as_simple()))
@@ -44,6 +47,22 @@ pub(super) fn to_delivery(cursor: &Cursor) -> Result<i64, StoreError> {
     to_seq(DELIVERIES, cursor)
 }
 
+pub(super) fn after_domain(seq: i64) -> Cursor {
+    after_seq(DOMAINS, seq)
+}
+
+pub(super) fn to_domain(cursor: &Cursor) -> Result<i64, StoreError> {
+    to_seq(DOMAINS, cursor)
+}
+
+pub(super) fn after_block(number: BlockNumber) -> Cursor {
+    Cursor(format!("{BLOCKS}{number}"))
+}
+
+pub(super) fn to_block(cursor: &Cursor) -> Result<BlockNumber, StoreError> {
+    to_number(BLOCKS, cursor)
+}
+
 pub(super) fn after_owner(owner: &OwnerId) -> Cursor {
     Cursor(format!("{OWNERS}{owner}"))
 }
@@ -70,6 +89,10 @@ fn after_seq(list: char, seq: i64) -> Cursor {
 }
 
 fn to_seq(list: char, cursor: &Cursor) -> Result<i64, StoreError> {
+    to_number(list, cursor)
+}
+
+fn to_number<T: FromStr>(list: char, cursor: &Cursor) -> Result<T, StoreError> {
     let text = cursor.0.strip_prefix(list).ok_or(StoreError::BadCursor)?;
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| canonical).ok_or(StoreError::BadCursor)
@@ -99,6 +122,10 @@ mod tests {
         assert_eq!(to_program(&after_program(7)).unwrap(), 7);
         assert_eq!(to_webhook(&after_webhook(8)).unwrap(), 8);
         assert_eq!(to_delivery(&after_delivery(9)).unwrap(), 9);
+        assert_eq!(to_domain(&after_domain(10)).unwrap(), 10);
+        for number in [0, u64::MAX] {
+            assert_eq!(to_block(&after_block(number)).unwrap(), number);
+        }
         let owner: OwnerId = "a-b.c".parse().unwrap();
         assert_eq!(to_owner(&after_owner(&owner)).unwrap(), owner);
         for made in [0, -5, i64::MAX] {
@@ -128,11 +155,17 @@ mod tests {
             "wx",
             "d",
             "d 1",
+            "c",
+            "c-1",
+            "b18446744073709551616",
+            "b+1",
         ] {
             let cursor = Cursor(bad.to_owned());
             assert!(matches!(to_task(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_program(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_owner(&cursor), Err(StoreError::BadCursor)), "{bad}");
+            assert!(matches!(to_domain(&cursor), Err(StoreError::BadCursor)), "{bad}");
+            assert!(matches!(to_block(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_key(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_webhook(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_delivery(&cursor), Err(StoreError::BadCursor)), "{bad}");

@@ -1,7 +1,7 @@
 //! The store that needs no set-up: one directory, SQLite in WAL mode, blobs in the database or beside it.
 //!
 //! One thread writes (`writer`), any number read (`readers`); the rest is tables: `programs`, `tasks`, `admission`,
-//! `queue`, `steps`, `volumes`, `blobs`, `provers`, `accounts`, `webhooks`, `upkeep`. The directory holds `lock`,
+//! `queue`, `steps`, `volumes`, `blobs`, `provers`, `accounts`, `webhooks`, `domains`, `roots`, `upkeep`. The directory holds `lock`,
 //! `coprocessor.db` with SQLite's two files beside it, and `blobs/` with what is too large for a row, by digest. Only the
 //! owner can read any of it; secrets of prover nodes and webhooks are in the database in the clear, API keys only as hashes.
 
@@ -12,11 +12,13 @@ mod blobs;
 mod check;
 mod cursor;
 mod directory;
+mod domains;
 mod fault;
 mod programs;
 mod provers;
 mod queue;
 mod readers;
+mod roots;
 mod row;
 #[cfg(test)]
 mod scale;
@@ -31,7 +33,7 @@ mod writer;
 
 pub use backup::{BackupReport, backup, restore};
 
-use crate::{Change, StoreError, task::fairness::Turns};
+use crate::{Change, StoreError, domain::trees::Cache, task::fairness::Turns};
 use blobs::Blobs;
 use coprocessor_types::InstanceId;
 use directory::{BackupLock, Directory};
@@ -89,6 +91,7 @@ pub struct EmbeddedStore {
     changes: broadcast::Sender<Change>,
     /// Whose turn it is in each stage, in the order of [`crate::Stage`]. Only the writer's thread looks.
     turns: Arc<[Mutex<Turns>; 3]>,
+    trees: Arc<Cache>,
     max_database_size: Option<u64>,
     // The last field, as the lock must be given back last.
     directory: Directory,
@@ -124,8 +127,9 @@ impl EmbeddedStore {
             elapsed_ms = started.elapsed().as_millis() as u64,
             "store opened"
         );
-        let (turns, max_database_size) = (Arc::default(), config.max_database_size);
-        Ok(Self { instance, blobs, readers, writer, changes, turns, max_database_size, directory })
+        let (turns, trees) = (Arc::default(), Arc::new(Cache::new(instance)));
+        let max_database_size = config.max_database_size;
+        Ok(Self { instance, blobs, readers, writer, changes, turns, trees, max_database_size, directory })
     }
 
     /// Finishes what was begun, syncs, and closes the database; every later call fails with [`StoreError::Closed`].

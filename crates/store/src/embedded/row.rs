@@ -50,6 +50,15 @@ pub(super) fn to_bits(value: i64) -> u64 {
     value.cast_unsigned()
 }
 
+/// A u64 as the integer that sorts like it.
+pub(super) fn from_sorted(value: u64) -> i64 {
+    (value ^ (1 << 63)).cast_signed()
+}
+
+pub(super) fn to_sorted(value: i64) -> u64 {
+    value.cast_unsigned() ^ (1 << 63)
+}
+
 pub(super) fn to_task(bytes: [u8; 16]) -> TaskId {
     TaskId(Uuid::from_bytes(bytes))
 }
@@ -125,6 +134,8 @@ mod tests {
     fn every_u64_reads_back() {
         for value in [0, 1, u64::MAX, 1 << 63] {
             assert_eq!(to_bits(from_bits(value)), value);
+            assert_eq!(to_sorted(from_sorted(value)), value);
         }
+        assert!([0, 1, (1 << 63) - 1, 1 << 63, u64::MAX].map(from_sorted).is_sorted());
     }
 }

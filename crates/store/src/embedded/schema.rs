@@ -6,7 +6,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// Each brings the schema from the version that is its place in the list to the next one. Released ones never change.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_initial.sql"), include_str!("schema/0002_many_owners.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/0001_initial.sql"),
+    include_str!("schema/0002_many_owners.sql"),
+    include_str!("schema/0003_domains.sql"),
+];
 
 /// The newest version.
 pub(super) const fn newest() -> i64 {

@@ -41,6 +41,7 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "blobs will stay though nothing names them",
         "SELECT count(*) AS rows FROM blobs WHERE NOT suspect \
          AND NOT EXISTS (SELECT FROM program_blobs WHERE program_blobs.digest = blobs.digest) \
+         AND NOT EXISTS (SELECT FROM domain_blobs WHERE domain_blobs.digest = blobs.digest) \
          AND NOT EXISTS (SELECT FROM task_blobs WHERE task_blobs.digest = blobs.digest)",
     ),
     (

@@ -1,7 +1,8 @@
 //! Cursors: a letter for the list, then the key of the last item read.
 
 use crate::{Cursor, Page, StoreError};
-use coprocessor_types::{OwnerId, TaskId};
+use coprocessor_types::{BlockNumber, OwnerId, TaskId};
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// A list that is ordered by a sequence number.
@@ -43,6 +44,23 @@ pub(super) fn to_task(cursor: &Cursor) -> Result<TaskId, StoreError> {
     Uuid::try_parse(text).map(TaskId).map_err(|_| StoreError::BadCursor)
 }
 
+pub(super) fn after_domain(seq: i64) -> Cursor {
+    Cursor(format!("c{seq}"))
+}
+
+/// The number that the next page is above.
+pub(super) fn above_domain(cursor: Option<&Cursor>) -> Result<i64, StoreError> {
+    cursor.map_or(Ok(0), |cursor| number(rest(cursor, 'c')?))
+}
+
+pub(super) fn after_block(number: BlockNumber) -> Cursor {
+    Cursor(format!("b{number}"))
+}
+
+pub(super) fn to_block(cursor: &Cursor) -> Result<BlockNumber, StoreError> {
+    number(rest(cursor, 'b')?)
+}
+
 pub(super) fn after_owner(owner: &OwnerId) -> Cursor {
     Cursor(format!("o{owner}"))
 }
@@ -81,7 +99,7 @@ fn rest(cursor: &Cursor, letter: char) -> Result<&str, StoreError> {
     cursor.0.strip_prefix(letter).ok_or(StoreError::BadCursor)
 }
 
-fn number(text: &str) -> Result<i64, StoreError> {
+fn number<T: FromStr>(text: &str) -> Result<T, StoreError> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| canonical).ok_or(StoreError::BadCursor)
 }
@@ -98,15 +116,37 @@ mod tests {
         for list in [Numbered::Programs, Numbered::Webhooks, Numbered::Deliveries] {
             assert_eq!(list.below(Some(&list.after(7))).unwrap(), 7);
         }
+        assert_eq!(above_domain(Some(&after_domain(8))).unwrap(), 8);
+        for number in [0, u64::MAX] {
+            assert_eq!(to_block(&after_block(number)).unwrap(), number);
+        }
         for key in [(0, [0; 8]), (-5, [0xff; 8]), (i64::MAX, [1, 2, 3, 4, 5, 6, 7, 8])] {
             assert_eq!(to_key(&after_key(key.0, key.1)).unwrap(), key);
         }
-        for bad in
-            ["", "t", "p", "x1", "p-1", "p+1", "p1x", "p99999999999999999999", "t12", &"t".repeat(33), "tä", "oÄ", "k"]
-        {
+        for bad in [
+            "",
+            "t",
+            "p",
+            "x1",
+            "p-1",
+            "p+1",
+            "p1x",
+            "p99999999999999999999",
+            "t12",
+            &"t".repeat(33),
+            "tä",
+            "oÄ",
+            "k",
+            "c",
+            "c-1",
+            "b18446744073709551616",
+            "b+1",
+        ] {
             let cursor = Cursor(bad.to_owned());
             assert!(matches!(to_task(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_owner(&cursor), Err(StoreError::BadCursor)), "{bad}");
+            assert!(matches!(above_domain(Some(&cursor)), Err(StoreError::BadCursor)), "{bad}");
+            assert!(matches!(to_block(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_key(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(Numbered::Programs.below(Some(&cursor)), Err(StoreError::BadCursor)), "{bad}");
         }

@@ -18,11 +18,13 @@ mod blobs;
 mod check;
 mod connect;
 mod cursor;
+mod domains;
 mod events;
 mod fault;
 mod programs;
 mod provers;
 mod queue;
+mod roots;
 mod row;
 mod schema;
 mod steps;
@@ -33,7 +35,7 @@ mod upkeep;
 mod volumes;
 mod webhooks;
 
-use crate::{Change, Stage, StoreError, task::fairness::Turns};
+use crate::{Change, Stage, StoreError, domain::trees::Cache, task::fairness::Turns};
 use announce::Announcer;
 use blobs::Blobs;
 use connect::{Connector, Role, Sessions};
@@ -249,6 +251,9 @@ struct Inner {
     steps: Together<Step>,
     horizon: Horizon,
     measured: Measured,
+    trees: Cache,
+    /// Held while blocks are appended: one process's appends would only wait for the same row, with a connection each.
+    appending: Mutex<()>,
 }
 
 impl Inner {
@@ -276,6 +281,8 @@ impl Inner {
             steps: Together::default(),
             horizon: Horizon::default(),
             measured: Measured::default(),
+            trees: Cache::new(instance),
+            appending: Mutex::default(),
         };
         inner.check_blob_place().await?;
         tracing::info!(

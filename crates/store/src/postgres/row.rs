@@ -41,6 +41,11 @@ pub(super) fn from_bits(value: u64) -> i64 {
     value.cast_signed()
 }
 
+/// A u64 as the integer that sorts like it.
+pub(super) fn from_sorted(value: u64) -> i64 {
+    (value ^ (1 << 63)).cast_signed()
+}
+
 /// A number to compare with counts and sequence numbers, which are never so large.
 pub(super) fn bounded(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -76,6 +81,11 @@ pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> Result<T, F
 /// Of a u64 that is kept as its bits.
 pub(super) fn bits(row: &Row, column: &str) -> Result<u64, Fault> {
     Ok(get::<i64>(row, column)?.cast_unsigned())
+}
+
+/// Of a u64 that is kept as the integer that sorts like it.
+pub(super) fn sorted(row: &Row, column: &str) -> Result<u64, Fault> {
+    Ok(bits(row, column)? ^ (1 << 63))
 }
 
 pub(super) fn small(row: &Row, column: &str) -> Result<u32, Fault> {
@@ -157,6 +167,11 @@ mod tests {
             let kept = to_time(from_deadline(time)).unwrap();
             assert!(kept >= time && kept.as_nanosecond() - nanos < 1_000, "{nanos}");
         }
+    }
+
+    #[test]
+    fn numbers_are_kept_in_their_order() {
+        assert!([0, 1, (1 << 63) - 1, 1 << 63, u64::MAX].map(from_sorted).is_sorted());
     }
 
     #[test]

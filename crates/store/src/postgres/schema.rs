@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio_postgres::Client;
 
 /// Each brings the schema from the version that is its place in the list to the next one. Released ones never change.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_initial.sql"), include_str!("schema/0002_domains.sql")];
 
 /// The lock that whoever migrates holds: many start at once.
 const LOCK: &str = "SELECT pg_advisory_lock(7165068321902031972)";

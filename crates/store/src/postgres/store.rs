@@ -4,14 +4,16 @@
 
 use super::PostgresStore;
 use crate::{
-    Accounts, Admission, ApiKey, Backlog, Cancelled, Change, Claim, Collected, Cursor, DeleteProgram, Delivery,
-    DeliveryId, DeliveryOutcome, Event, EventKind, InsertProgram, KeyId, NewProgram, NewTask, Owner, Page, Program,
-    ProverRecord, Retention, Retried, Stage, StepOutcome, StorageUsage, Store, StoreError, Task, TaskCounts,
-    TaskFilter, Upkeep, VolumeSnapshot, VolumeWrite, Webhook, WebhookId, Webhooks,
+    Accounts, AddDomain, Admission, ApiKey, AppendBlocks, Backlog, Block, Cancelled, Change, Claim, Collected, Cursor,
+    DeleteProgram, Delivery, DeliveryId, DeliveryOutcome, Domain, Domains, Event, EventKind, InsertProgram, KeyId,
+    NewBlock, NewDomain, NewProgram, NewTask, OpenedBlock, Owner, Page, Program, ProverRecord, Retention, Retried,
+    RootRecord, Stage, StepOutcome, StorageUsage, Store, StoreError, Task, TaskCounts, TaskFilter, Upkeep,
+    VolumeSnapshot, VolumeWrite, Webhook, WebhookId, Webhooks, domain::check_size,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use coprocessor_types::{BlobDigest, InstanceId, OwnerId, ProgramId, TaskId};
+use coprocessor_merkle::BlockAppend;
+use coprocessor_types::{BlobDigest, BlockNumber, DomainId, InstanceId, OwnerId, ProgramId, Root, TaskId};
 use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast;
@@ -274,6 +276,70 @@ impl Webhooks for PostgresStore {
 
     async fn redeliver(&self, webhook: WebhookId, delivery: DeliveryId) -> Result<Option<Delivery>, StoreError> {
         operation!(self.call_again, inner() => inner.redeliver(webhook, delivery))
+    }
+}
+
+#[async_trait]
+impl Domains for PostgresStore {
+    async fn add_domain(&self, domain: NewDomain) -> Result<AddDomain, StoreError> {
+        operation!(self.call, inner(domain) => inner.add_domain(&domain))
+    }
+
+    async fn domain(&self, id: DomainId) -> Result<Option<Domain>, StoreError> {
+        operation!(self.call_again, inner() => inner.domain(id))
+    }
+
+    async fn domains(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Domain>, StoreError> {
+        operation!(self.call_again, inner(after) => inner.domains((*after).as_ref(), limit))
+    }
+
+    async fn set_domain_controller(&self, id: DomainId, controller: BlobDigest) -> Result<Option<Domain>, StoreError> {
+        operation!(self.call_again, inner() => inner.set_domain_controller(id, controller))
+    }
+
+    async fn append_blocks(&self, domain: DomainId, blocks: Vec<NewBlock>) -> Result<AppendBlocks, StoreError> {
+        check_size(&blocks)?;
+        operation!(self.call, inner(blocks) => inner.append_blocks(domain, &blocks))
+    }
+
+    async fn block(&self, domain: DomainId, number: BlockNumber) -> Result<Option<Block>, StoreError> {
+        operation!(self.call_again, inner() => inner.block(domain, number))
+    }
+
+    async fn blocks(&self, domain: DomainId, after: Option<Cursor>, limit: usize) -> Result<Page<Block>, StoreError> {
+        operation!(self.call_again, inner(after) => inner.blocks(domain, (*after).as_ref(), limit))
+    }
+
+    async fn latest_block(&self, domain: DomainId, at: Root) -> Result<Option<Block>, StoreError> {
+        operation!(self.call_again, inner() => inner.latest_block(domain, at))
+    }
+
+    async fn current_root(&self) -> Result<RootRecord, StoreError> {
+        operation!(self.call_again, inner() => inner.current_root())
+    }
+
+    async fn root(&self, root: Root) -> Result<Option<RootRecord>, StoreError> {
+        operation!(self.call_again, inner() => inner.root(root))
+    }
+
+    async fn roots(&self, after: Option<u64>, limit: usize) -> Result<Vec<RootRecord>, StoreError> {
+        operation!(self.call_again, inner() => inner.roots(after, limit))
+    }
+
+    async fn open_block(&self, root: Root, domain: DomainId, number: BlockNumber) -> Result<OpenedBlock, StoreError> {
+        operation!(self.call_again, inner() => inner.open_block(root, domain, number))
+    }
+
+    async fn open_instance(&self, root: Root) -> Result<Vec<Root>, StoreError> {
+        operation!(self.call_again, inner() => inner.open_instance(root))
+    }
+
+    async fn transitions(&self, from: u64, to: u64, limit: usize) -> Result<Vec<BlockAppend>, StoreError> {
+        operation!(self.call_again, inner() => inner.transitions((from, to), limit))
+    }
+
+    async fn prune_roots(&self, before: Timestamp, limit: usize) -> Result<(u64, bool), StoreError> {
+        operation!(self.call, inner() => inner.prune_roots(before, limit))
     }
 }
 

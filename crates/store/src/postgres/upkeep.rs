@@ -67,6 +67,7 @@ const SUSPECTS: &str = "SELECT digest FROM blobs WHERE suspect AND put_at <= $1 
      FOR UPDATE SKIP LOCKED";
 const ACQUIT: &str = "UPDATE blobs SET suspect = false WHERE digest = ANY ($1) AND (\
      EXISTS (SELECT FROM program_blobs WHERE program_blobs.digest = blobs.digest) OR \
+     EXISTS (SELECT FROM domain_blobs WHERE domain_blobs.digest = blobs.digest) OR \
      EXISTS (SELECT FROM task_blobs WHERE task_blobs.digest = blobs.digest))";
 const REMOVE: &str = "DELETE FROM blobs WHERE digest = ANY ($1) AND suspect RETURNING size, object";
 

@@ -7,6 +7,7 @@ pub(crate) mod admission;
 pub(crate) mod blobs;
 pub(crate) mod changes;
 pub(crate) mod deadlines;
+pub(crate) mod domains;
 pub(crate) mod fairness;
 pub(crate) mod fixture;
 pub(crate) mod health;
@@ -101,6 +102,16 @@ macro_rules! contract {
             deadlines::a_retry_gives_a_new_deadline,
             deadlines::deadlines_are_met_earliest_first_and_within_the_limit,
             deadlines::who_finishes_or_waits_is_past_no_deadline,
+            domains::random_histories_open_as_plain_trees,
+            domains::an_instance_begins_with_the_root_of_its_leaf,
+            domains::what_is_not_there_is_told,
+            domains::a_domain_reads_back_and_stays_as_it_was,
+            domains::domains_and_blocks_are_listed_in_order,
+            domains::a_number_is_taken_once_and_a_call_is_all_or_nothing,
+            domains::appends_at_once_make_one_line,
+            domains::pruned_roots_are_refused_and_later_ones_open,
+            domains::domains_and_blocks_are_told,
+            domains::what_one_process_appends_the_other_opens,
             fairness::owners_take_turns_in_each_stage,
             fairness::an_owner_s_tasks_go_by_priority_then_age,
             fairness::priorities_count_among_one_owner_s_tasks_only,
