@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod chain;
 mod download;
 mod error;
 mod exchange;
@@ -24,6 +25,7 @@ mod follow;
 mod source;
 mod sse;
 
+pub use chain::Registered;
 pub use download::Download;
 pub use error::ClientError;
 pub use follow::{Follow, FollowAll, OwnerUpdate, Update, Whose};
@@ -31,9 +33,9 @@ pub use follow::{Follow, FollowAll, OwnerUpdate, Update, Whose};
 use crate::{
     CallView, DeliveryList, DeliveryView, Directory, EventList, ExecuteRequest, ExecutionView, HealthView, KeyList,
     KeyRequest, KeyView, NewKeyView, NewWebhookView, OwnerList, OwnerRequest, OwnerView, ProgramList, ProgramView,
-    ProofView, ProverList, ProverRequest, ProverView, RootView, ServiceInfo, StorageView, TaskList, TaskRequest,
-    TaskState, TaskView, VerifyRequest, VerifyView, VerifyingKeyView, WebhookList, WebhookRequest, WebhookView,
-    WhoamiView, WitnessView,
+    ProofView, ProverList, ProverRequest, ProverView, ServiceInfo, StorageView, TaskList, TaskRequest, TaskState,
+    TaskView, VerifyRequest, VerifyView, VerifyingKeyView, WebhookList, WebhookRequest, WebhookView, WhoamiView,
+    WitnessView,
 };
 use bytes::Bytes;
 use coprocessor_types::{Backend, OwnerId, ProgramId, TaskId};
@@ -451,14 +453,6 @@ impl Client {
     /// See [`ClientError`].
     pub async fn image(&self, program: &ProgramId) -> Result<Download, ClientError> {
         self.exchange.download(&["programs", &program.to_string(), "image"]).await
-    }
-
-    /// The current root.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn current_root(&self) -> Result<RootView, ClientError> {
-        self.exchange.get(&["roots", "current"], &[]).await
     }
 
     /// Has a proof verified by the service. A proof that does not hold is an answer, not an error.

@@ -1,13 +1,15 @@
 //! The wire of `/api/v1`: request and response types, problems, and a typed client.
 //!
 //! Domain types do not derive the wire format; the coprocessor converts at its edge. Bytes are base64 in JSON, ids are
-//! hex, times are RFC 3339.
+//! hex, times are RFC 3339. What is shown at a root is checked here too, by whoever asked for it.
 
 mod account;
 mod base64_bytes;
+mod domain;
 mod problem;
 mod program;
 mod proof;
+mod root;
 mod service;
 mod task;
 mod webhook;
@@ -18,15 +20,23 @@ pub use account::{
     KeyList, KeyRequest, KeyView, Limits, NewKeyView, OwnerList, OwnerRequest, OwnerView, Quotas, Scope, WhoamiView,
 };
 pub use base64_bytes::Base64;
+pub use domain::{
+    AppendRequest, AppendView, AppendedBlockView, BlockList, BlockView, DomainList, DomainRequest, DomainView,
+    TrustPolicy,
+};
 pub use problem::{Code, Problem};
 pub use program::{
     CallView, DeployRequest, Directory, DirectoryEntry, EntryKind, ExecuteRequest, ExecutionView, ProgramList,
     ProgramView, SandboxUsage, VerifyingKeyView, WitnessView,
 };
 pub use proof::{ProofView, VerifyRequest, VerifyView};
+pub use root::{
+    InstanceView, OpeningView, PathView, PlaceView, RootBlock, RootCheckError, RootList, RootView, TransitionList,
+    TransitionView,
+};
 pub use service::{
-    CollectedView, HealthView, ProverList, ProverRequest, ProverSource, ProverView, RetentionView, RootView,
-    ServiceInfo, StorageView,
+    CollectedView, HealthView, ProverList, ProverRequest, ProverSource, ProverView, RetentionView, ServiceInfo,
+    StorageView,
 };
 pub use task::{EventList, EventView, FailureView, TaskList, TaskRequest, TaskState, TaskView};
 pub use webhook::{

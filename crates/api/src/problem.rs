@@ -1,5 +1,6 @@
 //! Errors at the edge: RFC 9457 `application/problem+json` with stable codes.
 
+use crate::BlockView;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +21,9 @@ pub struct Problem {
     /// The guest's log, where a guest ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// With `block_taken`: the block that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<Box<BlockView>>,
 }
 
 impl std::fmt::Display for Problem {
@@ -68,6 +72,8 @@ codes! {
     InvalidPath = "invalid_path", 400, "The path cannot be stored on a FAT volume";
     /// An Idempotency-Key that is empty or too long.
     InvalidIdempotencyKey = "invalid_idempotency_key", 400, "The idempotency key is malformed";
+    /// A domain name that cannot be.
+    DomainName = "domain_name", 400, "The domain's name is malformed";
     /// A deadline beyond the operator's limit.
     DeadlineTooLong = "deadline_too_long", 400, "The deadline is too far away";
     /// No key where one is needed, or one that is malformed, unknown, expired or revoked.
@@ -84,6 +90,10 @@ codes! {
     UnknownTask = "unknown_task", 404, "There is no such task";
     /// No such root.
     UnknownRoot = "unknown_root", 404, "The root is none of this instance's";
+    /// No such domain.
+    UnknownDomain = "unknown_domain", 404, "There is no such domain";
+    /// No such block, or none that the root commits to.
+    UnknownBlock = "unknown_block", 404, "There is no such block";
     /// No such file or directory.
     UnknownFile = "unknown_file", 404, "There is no such file";
     /// No such prover node.
@@ -106,6 +116,10 @@ codes! {
     NonceTaken = "nonce_taken", 409, "The circuit is deployed under that nonce";
     /// The owner has as many programs as it may have.
     ProgramQuota = "program_quota", 409, "The owner has as many programs as it may have";
+    /// A domain of that name exists, and differs.
+    DomainExists = "domain_exists", 409, "The domain exists";
+    /// The domain has a block of that number, which `block` shows; or the request names it twice.
+    BlockTaken = "block_taken", 409, "The block's number is taken";
     /// Unfinished tasks keep the program from being deleted.
     ProgramBusy = "program_busy", 409, "The program has unfinished tasks";
     /// The idempotency key was used with another request.
@@ -120,6 +134,8 @@ codes! {
     VolumeBusy = "volume_busy", 409, "The volume is being written by others";
     /// The proof has aged out.
     ProofExpired = "proof_expired", 410, "The proof is no longer kept";
+    /// The root is too old to be opened.
+    RootPruned = "root_pruned", 410, "The root can no longer be opened";
     /// A body over the limit.
     TooLarge = "too_large", 413, "The request body is too large";
     /// A media type the route does not take.
@@ -128,10 +144,12 @@ codes! {
     InvalidController = "invalid_controller", 422, "The controller cannot be used";
     /// The circuit is no circuit.
     InvalidCircuit = "invalid_circuit", 422, "The circuit cannot be used";
+    /// The domain's controller does not let the block pass; `log` has what it logged.
+    BlockRefused = "block_refused", 422, "The domain takes no such block";
+    /// The block's payload is longer than is kept.
+    PayloadTooLarge = "payload_too_large", 422, "The block's payload is too large";
     /// The kind of proof is not one this circuit or this service can have.
     UnsupportedKind = "unsupported_kind", 422, "That kind of proof is not offered";
-    /// A witness of a domain this instance does not have.
-    UnknownDomain = "unknown_domain", 422, "The witness names a domain this instance does not have";
     /// A prover node address that is none.
     InvalidProver = "invalid_prover", 422, "The address is not one of a prover node";
     /// The verifying request lacks something or contradicts itself.
@@ -173,6 +191,7 @@ impl Problem {
             detail: detail.into(),
             code: own.to_owned(),
             log: Vec::new(),
+            block: None,
         }
     }
 }

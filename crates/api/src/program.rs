@@ -106,6 +106,18 @@ pub struct SandboxUsage {
     pub memory_bytes: u64,
     /// Number of host calls.
     pub host_calls: u64,
+    /// Number of network calls.
+    #[serde(default)]
+    pub network_calls: u64,
+    /// Of the wall-clock time, how much was spent waiting for them, in microseconds.
+    #[serde(default)]
+    pub network_us: u64,
+    /// What network calls sent, in bytes.
+    #[serde(default)]
+    pub network_sent_bytes: u64,
+    /// What network calls received, in bytes.
+    #[serde(default)]
+    pub network_received_bytes: u64,
 }
 
 /// The witness a controller made.

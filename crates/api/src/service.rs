@@ -1,4 +1,4 @@
-//! The service itself: roots, prover nodes, storage, health.
+//! The service itself: prover nodes, storage, health.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,15 +12,6 @@ pub struct ServiceInfo {
     /// Its version.
     pub version: String,
     /// The instance's identity.
-    pub instance: String,
-}
-
-/// A coprocessor root.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RootView {
-    /// The root.
-    pub root: String,
-    /// The identity of the instance that it commits to.
     pub instance: String,
 }
 
@@ -144,6 +135,9 @@ pub struct RetentionView {
     pub tasks: Option<u64>,
     /// Finished deliveries of webhooks.
     pub deliveries: Option<u64>,
+    /// Roots that are not the newest, to be opened.
+    #[serde(default)]
+    pub roots: Option<u64>,
 }
 
 /// What ageing out removed.
@@ -163,6 +157,9 @@ pub struct CollectedView {
     pub blobs: u64,
     /// Bytes of those blobs.
     pub blob_bytes: u64,
+    /// Roots that can no longer be opened.
+    #[serde(default)]
+    pub roots: u64,
 }
 
 /// Whether the service can work.

@@ -15,8 +15,8 @@ PROGRAM is 64 hexadecimal digits or a name that one program only has; by default
 
 Exit codes:
   0    done
-  1    the answer is no: a proof that does not hold, a task that failed or was cancelled, a guest that does not build,
-       a coprocessor that is not ready
+  1    the answer is no: a proof or an opening that does not hold, a task that failed or was cancelled, a guest that does
+       not build, a coprocessor that is not ready
   2    the command line, or a file on this machine, is at fault
   3    no coprocessor answers
   4    the coprocessor refuses the request (HTTP 4xx)
@@ -88,6 +88,12 @@ pub(crate) enum Command {
     Vk(commands::vk::Vk),
     /// List, show and remove programs, or set their controllers
     Programs(commands::programs::Programs),
+    /// List, register and show domains; append their blocks
+    Domains(commands::domains::Domains),
+    /// Show roots, and check how one follows from another
+    Roots(commands::roots::Roots),
+    /// Show what a root commits to, and check it
+    Opening(commands::opening::Opening),
     /// List, add and remove the coprocessor's prover nodes
     Provers(commands::provers::Provers),
     /// List, add and remove webhooks; see what was sent, and have it sent again
@@ -122,6 +128,9 @@ impl Command {
             Self::Verify(command) => command.run(context).await,
             Self::Vk(command) => command.run(context).await,
             Self::Programs(command) => command.run(context).await,
+            Self::Domains(command) => command.run(context).await,
+            Self::Roots(command) => command.run(context).await,
+            Self::Opening(command) => command.run(context).await,
             Self::Provers(command) => command.run(context).await,
             Self::Webhooks(command) => command.run(context).await,
             Self::Keys(command) => command.run(context).await,

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod deploy;
+pub(crate) mod domains;
 pub(crate) mod dry_run;
 pub(crate) mod events;
 pub(crate) mod files;
@@ -9,10 +10,12 @@ pub(crate) mod json_argument;
 pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod new;
+pub(crate) mod opening;
 pub(crate) mod owners;
 pub(crate) mod programs;
 pub(crate) mod prove;
 pub(crate) mod provers;
+pub(crate) mod roots;
 pub(crate) mod status;
 pub(crate) mod storage;
 pub(crate) mod tasks;

@@ -44,6 +44,9 @@ pub(crate) enum CliError {
     /// A proof that does not hold.
     #[error("the proof does not hold: {reason}")]
     ProofInvalid { reason: String },
+    /// Something that the service showed at a root, and that is not so.
+    #[error("what the coprocessor shows does not hold: {reason}")]
+    NotShown { reason: String },
     /// The service answers, but it cannot work.
     #[error("the coprocessor at {server} is not ready: {status}")]
     NotReady { server: String, status: String },
@@ -65,7 +68,7 @@ impl CliError {
     /// As `--help` documents them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::TaskEnded { .. } | Self::ProofInvalid { .. } | Self::NotReady { .. } => 1,
+            Self::TaskEnded { .. } | Self::ProofInvalid { .. } | Self::NotShown { .. } | Self::NotReady { .. } => 1,
             Self::Guest(GuestBuildError::Cargo { .. } | GuestBuildError::NoProduct { .. }) => 1,
             Self::Guest(_) => 2,
             Self::Usage(_) | Self::File { .. } | Self::Content { .. } | Self::AmbiguousName { .. } => 2,
@@ -155,6 +158,7 @@ impl CliError {
             Self::TaskEnded { failure: Some(failure), .. } => (&failure.code, "The task failed"),
             Self::TaskEnded { .. } => ("cancelled", "The task was cancelled"),
             Self::ProofInvalid { .. } => ("proof_invalid", "The proof does not hold"),
+            Self::NotShown { .. } => ("not_shown", "What the coprocessor shows does not hold"),
             Self::NotReady { .. } => ("not_ready", "The coprocessor is not ready"),
             Self::Detached { .. } => ("detached", "The task is no longer followed"),
             Self::Client(error) => match error {
@@ -186,6 +190,11 @@ fn problem_hint(problem: &Problem) -> Option<&'static str> {
             "deploy it with `cargo coprocessor deploy`; `cargo coprocessor programs` lists what is there"
         }
         "unknown_task" => "`cargo coprocessor tasks` lists them",
+        "unknown_domain" => "`cargo coprocessor domains` lists them",
+        "unknown_root" => "`cargo coprocessor roots list` lists them",
+        "root_pruned" => {
+            "the coprocessor's flag --keep-roots says for how long roots can be opened; ask at a newer one"
+        }
         "unknown_file" => "`cargo coprocessor files ls` lists them",
         "no_proof" => "`cargo coprocessor tasks follow` shows how far it is",
         "no_verifying_key" => "it is known after the program's first proof",
@@ -222,6 +231,6 @@ mod tests {
             }
         }
         let known = Code::ALL.iter().filter(|code| problem_hint(&Problem::new(**code, "x")).is_some()).count();
-        assert_eq!(known, 12, "a hint is for a code that the service does not have");
+        assert_eq!(known, 15, "a hint is for a code that the service does not have");
     }
 }

@@ -1,12 +1,16 @@
 //! From domain types to the wire.
 
 use coprocessor_api as api;
-use coprocessor_engine::{NodeView, OwnerLimits, ProofBundle, ProverSource, StorageReport};
+use coprocessor_engine::{
+    Appended, NodeView, Opened, OwnerLimits, ProofBundle, ProverSource, StorageReport, Transition,
+};
+use coprocessor_merkle::{Opening, Place};
 use coprocessor_sandbox::Usage;
 use coprocessor_store::{
-    ApiKey, Delivery, DeliveryAttempt, DeliveryState, Event, Failure, Owner, Program, Scope, Task, TaskState, Webhook,
+    ApiKey, Block, Delivery, DeliveryAttempt, DeliveryState, Domain, Event, Failure, OpenedBlock, Owner, Program,
+    RootRecord, Scope, Task, TaskState, TrustPolicy, Webhook,
 };
-use coprocessor_types::{OwnerId, Witness};
+use coprocessor_types::{InstanceId, OwnerId, Root, Witness};
 use std::time::Duration;
 
 pub(crate) fn program(program: Program) -> api::ProgramView {
@@ -90,6 +94,10 @@ pub(crate) fn usage(usage: &Usage) -> api::SandboxUsage {
         wall_clock_us: usage.wall_clock_micros,
         memory_bytes: usage.memory_bytes,
         host_calls: usage.host_calls,
+        network_calls: usage.network_calls,
+        network_us: usage.network_micros,
+        network_sent_bytes: usage.network_sent_bytes,
+        network_received_bytes: usage.network_received_bytes,
     }
 }
 
@@ -276,6 +284,7 @@ pub(crate) fn storage(report: StorageReport) -> api::StorageView {
             proofs: seconds(report.retention.proofs),
             tasks: seconds(report.retention.tasks),
             deliveries: seconds(report.retention.deliveries),
+            roots: seconds(report.keep_roots),
         },
         last_collected: report.last_collected.map(|collection| api::CollectedView {
             at: collection.at,
@@ -285,6 +294,118 @@ pub(crate) fn storage(report: StorageReport) -> api::StorageView {
             deliveries: collection.removed.deliveries,
             blobs: collection.removed.blobs,
             blob_bytes: collection.removed.blob_bytes,
+            roots: collection.roots,
         }),
     }
+}
+
+pub(crate) fn domain(domain: Domain) -> api::DomainView {
+    api::DomainView {
+        id: domain.id.to_string(),
+        name: domain.name,
+        owner: domain.owner.to_string(),
+        controller: domain.controller.to_string(),
+        settings: domain.settings,
+        trust: match domain.policy {
+            TrustPolicy::ControllerOnly => api::TrustPolicy::ControllerOnly,
+        },
+        blocks: domain.blocks,
+        latest: domain.latest,
+        created_at: domain.created_at,
+        updated_at: domain.updated_at,
+    }
+}
+
+pub(crate) fn to_trust_policy(policy: api::TrustPolicy) -> TrustPolicy {
+    match policy {
+        api::TrustPolicy::ControllerOnly => TrustPolicy::ControllerOnly,
+    }
+}
+
+pub(crate) fn block(block: Block) -> api::BlockView {
+    api::BlockView {
+        domain: block.domain.to_string(),
+        number: block.number,
+        state_root: Root(block.state_root).to_string(),
+        payload: api::Base64(block.payload.to_vec()),
+        trust: block.trust.to_string(),
+        root: block.root.to_string(),
+        version: block.version,
+        appended_at: block.appended_at,
+    }
+}
+
+pub(crate) fn appended(appended: Appended) -> api::AppendView {
+    let root = appended.blocks.last().map_or(appended.previous, |last| last.block.root);
+    let blocks = appended.blocks.into_iter().map(|appended| api::AppendedBlockView {
+        block: block(appended.block),
+        log: appended.log,
+        usage: usage(&appended.usage),
+    });
+    api::AppendView {
+        domain: appended.domain.id.to_string(),
+        previous_root: appended.previous.to_string(),
+        root: root.to_string(),
+        blocks: blocks.collect(),
+    }
+}
+
+pub(crate) fn root(record: RootRecord, instance: InstanceId) -> api::RootView {
+    let block = record.block.map(|(domain, number)| api::RootBlock { domain: domain.to_string(), number });
+    api::RootView {
+        root: record.root.to_string(),
+        version: record.version,
+        instance: instance.to_string(),
+        block,
+        at: record.at,
+    }
+}
+
+pub(crate) fn opening(opened: Opened) -> api::OpeningView {
+    let root = opened.root.to_string();
+    match opened.held {
+        OpenedBlock::Member(found, opening) => api::OpeningView::Block {
+            root,
+            block: block(found),
+            domain_siblings: siblings(&opening.domain_siblings),
+            root_siblings: siblings(&opening.root_siblings),
+        },
+        OpenedBlock::Absent { root: in_root, domain, domain_root } => api::OpeningView::NoBlock {
+            root,
+            domain_root: domain_root.to_string(),
+            in_domain: path(&domain),
+            in_root: path(&in_root),
+        },
+        OpenedBlock::NoDomain(in_root) => api::OpeningView::NoDomain { root, in_root: path(&in_root) },
+    }
+}
+
+pub(crate) fn transition(step: Transition) -> api::TransitionView {
+    let Transition { from, to, append } = step;
+    api::TransitionView {
+        from: from.to_string(),
+        to: to.root.to_string(),
+        version: to.version,
+        domain: append.domain.to_string(),
+        number: append.number,
+        state_root: Root(append.state_root).to_string(),
+        payload_hash: Root(append.payload_hash).to_string(),
+        trust: append.trust.to_string(),
+        in_domain: path(&append.in_domain),
+        in_root: path(&append.in_root),
+    }
+}
+
+fn path(opening: &Opening) -> api::PathView {
+    let hash = |bytes: [u8; 32]| Root(bytes).to_string();
+    let place = match opening.place {
+        Place::Member(value) => api::PlaceView::Member { value: hash(value.0) },
+        Place::Empty => api::PlaceView::Empty,
+        Place::OtherLeaf(key, value) => api::PlaceView::OtherLeaf { key: hash(key.0), value: hash(value.0) },
+    };
+    api::PathView { place, siblings: siblings(&opening.siblings) }
+}
+
+pub(crate) fn siblings(siblings: &[Root]) -> Vec<String> {
+    siblings.iter().map(Root::to_string).collect()
 }

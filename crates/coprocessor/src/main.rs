@@ -6,6 +6,7 @@ mod convert;
 mod http;
 mod listen;
 mod logging;
+mod network;
 mod nodes;
 mod open_store;
 mod serve;

@@ -10,9 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::{ServeArgs, WorkArgs},
+    args::ServeArgs,
     http::{Gate, Service},
-    listen, nodes,
+    listen, network, nodes,
     open_store::StorePlace,
     verifiers,
 };
@@ -39,6 +39,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     listen::check(args.listen, args.insecure, store.has_keys().await?)?;
     let listener = listen::bind(args.listen).await?;
     let address = listener.local_addr()?;
+    let root = store.current_root().await?.root;
     let engine = engine(args, store).await?;
     // From here on there is work to end in order, however early a signal comes.
     let stop = StopSignals::listen()?;
@@ -52,7 +53,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     tracing::info!(
         %address,
         instance = %engine.instance(),
-        root = %engine.root(),
+        %root,
         version = env!("CARGO_PKG_VERSION"),
         "coprocessor ready; its pages are at http://{address}/"
     );
@@ -81,8 +82,8 @@ async fn stopped(stop: StopSignals, stopping: &CancellationToken, grace: Duratio
 }
 
 async fn engine(args: &ServeArgs, store: Arc<dyn Store>) -> anyhow::Result<Engine> {
-    let config = engine_config(args);
-    let sandbox = Sandbox::new(sandbox_config(&args.work, config.workers)).context("cannot set the sandbox up")?;
+    let config = EngineConfig { network: network::settings(&args.network)?, ..engine_config(args) };
+    let sandbox = Sandbox::new(sandbox_config(args, config.workers)).context("cannot set the sandbox up")?;
     let reaching = PoolSettings { insecure: args.insecure, allow: args.work.webhook_allow.clone() };
     let provers = ProverPool::load(Arc::clone(&store), nodes::configured(args)?, reaching).await?;
     Ok(Engine::new(Parts { store, sandbox, provers, verifiers: verifiers::all(), setup: verifiers::setup(), config }))
@@ -110,6 +111,7 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
             witnesses: keep.keep_witnesses.0,
             ..Retention::default()
         },
+        keep_roots: keep.keep_roots.0,
         min_free_bytes: limits.min_free_mib.saturating_mul(1 << 20),
         max_store_bytes: limits.max_store_mib.map(|mib| mib.saturating_mul(1 << 20)),
         ..EngineConfig::default()
@@ -122,7 +124,8 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
     config
 }
 
-fn sandbox_config(args: &WorkArgs, workers: Workers) -> SandboxConfig {
+fn sandbox_config(args: &ServeArgs, workers: Workers) -> SandboxConfig {
+    let ServeArgs { work: args, network, .. } = args;
     let mut sandbox = SandboxConfig { threads: workers.controllers, ..SandboxConfig::default() };
     if let Some(fuel) = args.controller_fuel {
         sandbox.limits.fuel = fuel;
@@ -133,6 +136,7 @@ fn sandbox_config(args: &WorkArgs, workers: Workers) -> SandboxConfig {
     if let Some(mib) = args.controller_memory_mib {
         sandbox.limits.memory_bytes = (mib as usize) << 20;
     }
+    network::limit(network, &mut sandbox);
     sandbox
 }
 

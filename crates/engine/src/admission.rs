@@ -45,7 +45,7 @@ impl Engine {
     /// Checks a request and writes it as a task. When this returns, the task survives anything.
     ///
     /// # Errors
-    /// A program that there is not or that the caller does not see; an unknown root; a kind of proof that this service could not
+    /// A program that there is not or that the caller does not see; a root that is unknown or was pruned; a kind of proof that this service could not
     /// verify; a priority or a deadline outside its bounds; an idempotency key that belongs to another request; a full backlog,
     /// the service's or the owner's; no room in the store.
     pub async fn admit(&self, request: TaskRequest) -> Result<Task, EngineError> {
@@ -58,7 +58,7 @@ impl Engine {
         if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&request.priority) {
             return Err(EngineError::Priority { got: request.priority });
         }
-        let root = inner.pin(request.root)?;
+        let root = inner.pin(request.root).await?;
         let deadline = inner.deadline(request.deadline)?;
         let idempotency = idempotency(&request);
         let limits = self.limits(&owner).await?;
@@ -155,14 +155,5 @@ impl crate::Inner {
         }
         let length = deadline.duration_since(since).unsigned_abs().min(self.config.max_deadline);
         Ok(Some(Timestamp::now().saturating_add(length).unwrap_or(Timestamp::MAX)))
-    }
-
-    /// The root a request is pinned to: the current one, which is the only one while no domain is registered.
-    pub(crate) fn pin(&self, asked: Option<Root>) -> Result<Root, EngineError> {
-        let current = self.root();
-        match asked {
-            Some(root) if root != current => Err(EngineError::UnknownRoot(root)),
-            _ => Ok(current),
-        }
     }
 }

@@ -6,7 +6,7 @@ use coprocessor_store::Retention;
 use coprocessor_types::ProofKind;
 use std::time::Duration;
 
-use crate::{OwnerLimits, WebhookSettings};
+use crate::{NetworkSettings, OwnerLimits, WebhookSettings};
 
 /// Makes a circuit's verifying key in this process. Blocks.
 pub trait CircuitSetup: Send + Sync + 'static {
@@ -50,12 +50,16 @@ pub struct EngineConfig {
     pub proof_deadlines: ProofDeadlines,
     /// How long things are kept.
     pub retention: Retention,
+    /// How long roots can be opened after there is a newer one; `None`: for ever.
+    pub keep_roots: Option<Duration>,
     /// With less free on the store's disk, nothing new is taken.
     pub min_free_bytes: u64,
     /// With a store larger than this, nothing new is taken.
     pub max_store_bytes: Option<u64>,
     /// How webhooks are sent.
     pub webhooks: WebhookSettings,
+    /// What controllers may reach.
+    pub network: NetworkSettings,
 }
 
 /// How long a node may let a job wait, and then how long it may work on it, by kind of proof. A node that takes longer is
@@ -114,9 +118,11 @@ impl Default for EngineConfig {
             default_deadline: Duration::from_secs(DAY),
             proof_deadlines: ProofDeadlines::default(),
             retention: Retention::default(),
+            keep_roots: None,
             min_free_bytes: 512 << 20,
             max_store_bytes: None,
             webhooks: WebhookSettings::default(),
+            network: NetworkSettings::default(),
         }
     }
 }

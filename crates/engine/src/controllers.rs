@@ -1,12 +1,12 @@
 //! Running a controller, a program's or a domain's: loaded once, in a bounded number at a time, on threads that may block.
 
-use coprocessor_sandbox::{Artifact, Call, Export, Module, Role, Run};
+use coprocessor_sandbox::{Artifact, Call, Execution, Export, Module, Progress, Role, Run, Waiting};
 use coprocessor_store::VolumeWrite;
 use coprocessor_types::{BlobDigest, DomainId, ProgramId, Root};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use crate::{EngineError, Inner, volumes::ControllerHost};
+use crate::{EngineError, Inner, host::ControllerHost, place::Place};
 
 /// Whose controller runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,21 +47,55 @@ impl Subject {
 
 impl Inner {
     /// Runs a controller to its end. Waits for a place first, so that a storm of slow controllers holds only the threads
-    /// it was given.
+    /// it was given; and gives the place back while the run waits for the network.
+    ///
+    /// # Errors
+    /// [`EngineError::VolumeBusy`]: others wrote to the volume while the run waited; it can be made again.
     pub(crate) async fn run_controller(self: &Arc<Self>, call: ControllerCall) -> Result<ControllerRun, EngineError> {
+        self.run(call, None).await
+    }
+
+    /// The same for a step, whose own place is given back too.
+    pub(crate) async fn run_step(
+        self: &Arc<Self>,
+        call: ControllerCall,
+        place: &Place,
+    ) -> Result<ControllerRun, EngineError> {
+        self.run(call, Some(place)).await
+    }
+
+    async fn run(self: &Arc<Self>, call: ControllerCall, step: Option<&Place>) -> Result<ControllerRun, EngineError> {
         let module = self.controller(call.controller).await?;
-        let place = Arc::clone(&self.controller_slots).acquire_owned().await;
-        let place = place.map_err(|_| EngineError::Internal("the engine is stopping".into()))?;
-        let inner = Arc::clone(self);
-        blocking(move || {
-            let _place = place;
-            let mut host = ControllerHost::new(&*inner.store, call.subject);
-            let program = call.subject.id();
-            let sandbox_call = Call { export: call.export, args: call.args, program, root: call.root, limits: None };
-            let run = inner.sandbox.call(&module, sandbox_call, &mut host);
-            ControllerRun { run, store_away: host.store_was_away(), write: host.into_write() }
-        })
-        .await
+        let stopping = |_| EngineError::Internal("the engine is stopping".into());
+        let _room = self.controller_rooms.acquire().await.map_err(stopping)?;
+        let mut host = ControllerHost::new(Arc::clone(self), call.subject);
+        let program = call.subject.id();
+        let call = Call { export: call.export, args: call.args, program, root: call.root, limits: None };
+        let mut execution = self.sandbox.begin(&module, call);
+        loop {
+            let slot = Arc::clone(&self.controller_slots).acquire_owned().await.map_err(stopping)?;
+            let stretch = blocking(move || {
+                let _slot = slot;
+                stretch(execution, host)
+            });
+            let mut waiting = match stretch.await? {
+                Stretch::Ended(run) => return run,
+                Stretch::Waiting(waiting, back) => {
+                    host = back;
+                    waiting
+                }
+            };
+            let began = Instant::now();
+            if let Some(place) = step {
+                place.leave();
+            }
+            // Without an answer by then the run ends as soon as it goes on.
+            let _ = tokio::time::timeout_at(waiting.until().into(), waiting.answered()).await;
+            if let Some(place) = step {
+                place.waited(began.elapsed());
+            }
+            execution = waiting.resume();
+        }
     }
 
     /// The compiled controller with that digest; from memory where it was used lately.
@@ -94,6 +128,24 @@ impl Inner {
         })
         .await?
     }
+}
+
+/// What a run came to with its thread.
+enum Stretch {
+    Ended(Result<ControllerRun, EngineError>),
+    Waiting(Waiting, ControllerHost),
+}
+
+/// Blocks.
+fn stretch(execution: Execution, mut host: ControllerHost) -> Stretch {
+    let run = match execution.advance(&mut host) {
+        Progress::Waiting(waiting) => return Stretch::Waiting(waiting, host),
+        Progress::Ended(run) => run,
+    };
+    Stretch::Ended(match host.overtaken() {
+        Some(program) => Err(EngineError::VolumeBusy(program)),
+        None => Ok(ControllerRun { run, store_away: host.store_was_away(), write: host.into_write() }),
+    })
 }
 
 fn invalid(error: &coprocessor_sandbox::ModuleError) -> EngineError {

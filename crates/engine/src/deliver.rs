@@ -14,6 +14,7 @@ use crate::{
     failure::{Reason, StepError},
     heartbeat::HeldClaim,
     legacy_proof,
+    place::Place,
 };
 
 /// Events read at once to find the log of `get_witnesses`.
@@ -21,7 +22,12 @@ const EVENTS: usize = 1000;
 
 impl Inner {
     /// Runs `entrypoint` with the proof.
-    pub(crate) async fn deliver(self: &Arc<Self>, task: &Task, held: &HeldClaim) -> Result<StepOutcome, StepError> {
+    pub(crate) async fn deliver(
+        self: &Arc<Self>,
+        task: &Task,
+        held: &HeldClaim,
+        place: &Place,
+    ) -> Result<StepOutcome, StepError> {
         let args = self.delivery(task).await?;
         let call = ControllerCall {
             subject: Subject::Program(task.program),
@@ -32,7 +38,7 @@ impl Inner {
         };
         let ControllerRun { run, write, store_away } = tokio::select! {
             () = held.ended() => return Err(StepError::Superseded),
-            run = self.run_controller(call) => run.map_err(step_error)?,
+            run = self.run_step(call, place) => run.map_err(step_error)?,
         };
         let result = run.result.map_err(|error| run_error(&error, &run.log, &run.usage, store_away))?;
         let event = EventKind { name: "delivered".into(), detail: json!({"log": run.log, "usage": run.usage}) };

@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::{
     Caller, Engine, EngineError,
     controllers::{ControllerCall, ControllerRun, Subject},
-    execute::parse,
     pool::Wanted,
     turns::conflict_pause,
+    witness::parse,
 };
 
 /// Times an entrypoint is run again because somebody else wrote to the volume meanwhile.
@@ -79,7 +79,7 @@ impl Engine {
         args: Value,
         root: Option<Root>,
     ) -> Result<WitnessReport, EngineError> {
-        let root = self.inner.pin(root)?;
+        let root = self.inner.pin(root).await?;
         let ControllerRun { run, store_away, .. } = self.run(program, Export::GetWitnesses, args, root).await?;
         let result = run.result.map_err(|error| failed(&error, run.log.clone(), store_away))?;
         let witnesses = parse(result).map_err(|message| EngineError::Guest {
@@ -103,7 +103,7 @@ impl Engine {
     ) -> Result<ExecutionReport, EngineError> {
         let program = self.visible(caller, Scope::Prove, program).await?;
         let report = self.make_witness(&program, args, root).await?;
-        let input = Bytes::from(self.inner.circuit_input(report.root, report.witnesses)?);
+        let input = Bytes::from(self.inner.circuit_input(report.root, report.witnesses, &report.log).await?);
         let provers = &self.inner.provers;
         let kind = provers.default_kind(&caller.owner, program.backend);
         let wanted = Wanted { owner: &caller.owner, backend: program.backend, kind };
@@ -139,7 +139,7 @@ impl Engine {
     pub async fn call(&self, caller: &Caller, program: ProgramId, args: Value) -> Result<CallReport, EngineError> {
         let program = self.owned(caller, Scope::Deploy, program).await?;
         self.inner.check_room()?;
-        let root = self.inner.root();
+        let root = self.inner.current_root().await?.root;
         let _turn = self.inner.turns.take(program.id).await;
         for conflicts in 1..=CONFLICTS {
             let ControllerRun { run, write, store_away } =

@@ -2,8 +2,8 @@
 
 use coprocessor_prover::NodeError;
 use coprocessor_prover::verify::VerifyError;
-use coprocessor_store::{DeliveryId, KeyId, Scope, StoreError, WebhookId};
-use coprocessor_types::{Backend, OwnerId, ProgramId, ProofKind, Root, TaskId};
+use coprocessor_store::{Block, DeliveryId, KeyId, MAX_PAYLOAD, Scope, StoreError, WebhookId};
+use coprocessor_types::{Backend, BlockNumber, DomainId, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use coprocessor_vfs::VfsError;
 use std::time::Duration;
 
@@ -40,6 +40,75 @@ pub enum EngineError {
     /// A root that is none of this instance's.
     #[error("{0} is no root of this instance")]
     UnknownRoot(Root),
+    /// A root that is too old to be opened.
+    #[error(
+        "root {root} was pruned: nothing is shown at it any more; the oldest that can be opened is version {oldest}"
+    )]
+    RootPruned {
+        /// The root.
+        root: Root,
+        /// The oldest version that can.
+        oldest: u64,
+    },
+    /// No such domain.
+    #[error("there is no domain {0}; GET /api/v1/domains lists them")]
+    UnknownDomain(DomainId),
+    /// No such block.
+    #[error("domain {domain} has no block{}{}", numbered(*number), at(*root))]
+    UnknownBlock {
+        /// The domain's name.
+        domain: String,
+        /// The block's number; `None` where any would do.
+        number: Option<BlockNumber>,
+        /// The root that was to commit to it; `None` for the current one.
+        root: Option<Root>,
+    },
+    /// A domain of that name is there, and differs.
+    #[error(
+        "domain {name} exists with {other}; choose another name, or replace its controller with PUT /api/v1/domains/{name}/controller"
+    )]
+    DomainExists {
+        /// Its name.
+        name: String,
+        /// What differs.
+        other: &'static str,
+    },
+    /// The caller may not append to the domain.
+    #[error("blocks of domain {domain} are appended by its owner or by a key with the scope `admin`")]
+    NotDomainOwner {
+        /// The domain's name.
+        domain: String,
+    },
+    /// The domain's controller does not let the block pass.
+    #[error("domain {domain} takes no such block: {reason}")]
+    BlockRefused {
+        /// The domain's name.
+        domain: String,
+        /// What its controller said, or what is wrong with that.
+        reason: String,
+        /// What it logged.
+        log: Vec<String>,
+    },
+    /// The block's payload is too long.
+    #[error("the payload of block {number} of domain {domain} has {got} bytes, at most {MAX_PAYLOAD} are kept")]
+    PayloadTooLarge {
+        /// The domain's name.
+        domain: String,
+        /// The block's number.
+        number: BlockNumber,
+        /// Its payload's length in bytes.
+        got: usize,
+    },
+    /// The domain has a block of that number.
+    #[error("{}; a block is never replaced", taken(domain, *number, block.is_some()))]
+    BlockTaken {
+        /// The domain's name.
+        domain: String,
+        /// The number.
+        number: BlockNumber,
+        /// The block that has it; `None` when the request itself names it twice.
+        block: Option<Box<Block>>,
+    },
     /// No such node.
     #[error("no prover node is registered at {0}")]
     UnknownProver(String),
@@ -152,9 +221,6 @@ pub enum EngineError {
         /// What the controller logged.
         log: Vec<String>,
     },
-    /// A witness of a domain that is not registered.
-    #[error("the witness has a state proof of a domain this instance does not have ({0})")]
-    UnknownDomain(coprocessor_types::DomainId),
     /// A file operation was refused.
     #[error(transparent)]
     Volume(#[from] VfsError),
@@ -172,8 +238,36 @@ pub enum EngineError {
     Verify(#[from] VerifyError),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// A bug, or a thread that died.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl From<StoreError> for EngineError {
+    /// What a request asked for and is not there is the request's; anything else is the store's.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::UnknownDomain(domain) => Self::UnknownDomain(domain),
+            StoreError::UnknownRoot(root) => Self::UnknownRoot(root),
+            StoreError::RootPruned { root, oldest } => Self::RootPruned { root, oldest },
+            other => Self::Store(other),
+        }
+    }
+}
+
+fn numbered(number: Option<BlockNumber>) -> String {
+    number.map(|number| format!(" {number}")).unwrap_or_default()
+}
+
+fn at(root: Option<Root>) -> String {
+    root.map(|root| format!(" at root {root}")).unwrap_or_default()
+}
+
+fn taken(domain: &str, number: BlockNumber, there: bool) -> String {
+    if there {
+        format!("domain {domain} has a block {number} already")
+    } else {
+        format!("the request names block {number} of domain {domain} twice")
+    }
 }

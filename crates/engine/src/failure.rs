@@ -59,12 +59,13 @@ impl Reason {
 }
 
 impl StepError {
-    /// A controller's failure, with its log and what it used.
+    /// A controller's failure, with its log and what it used. What it made of a network that did not answer may be otherwise
+    /// another time.
     pub(crate) fn guest(error: &RunError, log: &[String], usage: &Usage) -> Self {
         let reason = Reason::new(error.code(), error.to_string()).with("log", json!(log)).with("usage", json!(usage));
         match error {
             RunError::WallClock { .. } => Self::Slow(reason),
-            error if error.is_deterministic() => Self::Deterministic(reason),
+            error if error.is_deterministic() && usage.network_failures == 0 => Self::Deterministic(reason),
             _ => Self::Transient(reason),
         }
     }

@@ -2,14 +2,18 @@
 //!
 //! One file per step of a task's life: [`admission`](Engine::admit) writes it, `execute` runs its controller, `prove` has
 //! its circuit proved and verifies what comes back, `deliver` hands the proof to the controller. `runner` claims tasks for
-//! these steps and gives each its lease; no step calls another. Knows no HTTP, no SQL, no wasmtime, no proving system.
+//! these steps and gives each its lease; no step calls another. `domains`, `blocks` and `roots` are what tasks are pinned to. Knows no HTTP, no SQL, no wasmtime, no proving system.
 
 mod admission;
+mod blocks;
 mod caller;
+#[cfg(test)]
+mod chains;
 mod config;
 mod controllers;
 mod deliver;
 mod deployment;
+mod domains;
 mod dry_run;
 mod error;
 mod execute;
@@ -17,17 +21,21 @@ mod failure;
 mod files;
 mod handover;
 mod heartbeat;
+mod host;
 mod keys;
 mod lasting;
 mod legacy_proof;
 #[cfg(test)]
 mod lives;
+mod network;
 mod owners;
+mod place;
 mod pool;
 mod prove;
 mod provers;
 mod queries;
 mod recent;
+mod roots;
 mod runner;
 mod step;
 #[cfg(test)]
@@ -38,24 +46,28 @@ mod verification;
 mod volumes;
 mod watch;
 mod webhooks;
+mod witness;
 
 use coprocessor_prover::verify::Verifiers;
 use coprocessor_sandbox::Sandbox;
 use coprocessor_store::Store;
-use coprocessor_types::{InstanceId, Root};
 use std::sync::Arc;
 
 pub use admission::TaskRequest;
+pub use blocks::{Appended, AppendedBlock, MAX_APPEND};
 pub use caller::{Caller, Scopes};
 pub use config::{CircuitSetup, EngineConfig, ProofDeadlines, RetryPolicy, Workers};
 pub use deployment::{Deployed, Deployment};
+pub use domains::{DomainName, DomainNameError, DomainRequest, Registered};
 pub use dry_run::{CallReport, ExecutionReport, WitnessReport};
 pub use error::EngineError;
 pub use files::{DirectoryListing, FileOrDirectory};
 pub use keys::new_key;
+pub use network::{HttpRule, HttpRuleError, NetworkSettings, RpcEndpoint, RpcEndpointError, RpcEndpoints};
 pub use owners::OwnerLimits;
 pub use pool::{NodeView, PoolSettings, ProverPool, ProverSource};
 pub use provers::NodeRegistration;
+pub use roots::{Opened, OpenedInstance, Transition};
 pub use runner::Running;
 pub use upkeep::{Collection, StorageReport};
 pub use verification::{ClaimKey, ProofBundle, ProofClaim, Verdict};
@@ -71,7 +83,11 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sandbox: Sandbox,
+    /// For controllers that compute.
     pub(crate) controller_slots: Arc<tokio::sync::Semaphore>,
+    /// For these, and for those that wait for the network.
+    pub(crate) controller_rooms: tokio::sync::Semaphore,
+    pub(crate) network: network::Network,
     pub(crate) provers: ProverPool,
     pub(crate) verifiers: Verifiers,
     pub(crate) setup: Option<Arc<dyn CircuitSetup>>,
@@ -81,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) handover: handover::Handover,
     pub(crate) circuits: prove::Circuits,
     pub(crate) upkeep: upkeep::Upkeep,
+    pub(crate) newest: roots::Newest,
     pub(crate) flushes: lasting::Flushes,
     pub(crate) watchers: Arc<watch::Watchers>,
     pub(crate) accounts: owners::Accounts,
@@ -108,12 +125,16 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, sandbox, provers, verifiers, setup, config } = parts;
         let controller_slots = Arc::new(tokio::sync::Semaphore::new(config.workers.controllers));
+        let controller_rooms = tokio::sync::Semaphore::new(sandbox.config().rooms());
+        let network = network::Network::new(config.network.clone());
         let claims = heartbeat::Claims::new(Arc::clone(&store), config.lease);
         Self {
             inner: Arc::new(Inner {
                 store,
                 sandbox,
                 controller_slots,
+                controller_rooms,
+                network,
                 provers,
                 verifiers,
                 setup,
@@ -123,28 +144,12 @@ impl Engine {
                 handover: handover::Handover::default(),
                 circuits: prove::Circuits::default(),
                 upkeep: upkeep::Upkeep::default(),
+                newest: roots::Newest::default(),
                 flushes: lasting::Flushes::default(),
                 watchers: Arc::default(),
                 accounts: owners::Accounts::default(),
                 outgoing: webhooks::Outgoing::default(),
             }),
         }
-    }
-
-    /// This instance's identity.
-    pub fn instance(&self) -> InstanceId {
-        self.inner.store.instance()
-    }
-
-    /// The current root.
-    pub fn root(&self) -> Root {
-        self.inner.root()
-    }
-}
-
-impl Inner {
-    /// The root of an instance without domains: it commits to the instance alone.
-    pub(crate) fn root(&self) -> Root {
-        coprocessor_merkle::instance_root(&self.store.instance())
     }
 }

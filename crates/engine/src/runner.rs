@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Engine, EngineError, Inner, owners::watch_accounts, step, webhooks::spawn_webhooks};
+use crate::{Engine, EngineError, Inner, owners::watch_accounts, place::Place, step, webhooks::spawn_webhooks};
 
 /// Longest sleep of a stage that has nothing to do: work is announced, this is for announcements that were lost.
 const LOST_WAKE_UP: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ impl Engine {
             .map_err(|error| EngineError::Internal(format!("the heartbeat's thread cannot be started: {error}")))?;
         spawn_webhooks(inner, running.stop.clone(), running.steps.clone())?;
         watch_accounts(Arc::clone(inner), running.stop.clone());
-        let wakers: Arc<[Notify; 3]> = Arc::new(std::array::from_fn(|_| Notify::new()));
+        let wakers: Wakers = Arc::new(std::array::from_fn(|_| Notify::new()));
         let until = |work| running.stop.clone().run_until_cancelled_owned(work);
         tokio::spawn(until(Box::pin(listen(Arc::clone(inner), Arc::clone(&wakers))) as Loop));
         tokio::spawn(until(Box::pin(inner.provers.clone().keep_fresh())));
@@ -83,6 +83,9 @@ impl Engine {
         Ok(running)
     }
 }
+
+/// One for each stage.
+pub(crate) type Wakers = Arc<[Notify; 3]>;
 
 type Loop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -120,22 +123,29 @@ impl Running {
 }
 
 /// Hands what the store announces to those who wait for it.
-async fn listen(inner: Arc<Inner>, wakers: Arc<[Notify; 3]>) {
+async fn listen(inner: Arc<Inner>, wakers: Wakers) {
     let mut changes = inner.store.changes();
     loop {
         match changes.recv().await {
             Ok(Change::Work(stage)) => wakers[place(stage)].notify_one(),
             Ok(Change::Event { task, state, .. }) if state.is_finished() => inner.claims.suspect(task),
             Ok(Change::Provers) => inner.provers.reload_soon(),
-            Ok(Change::Event { .. } | Change::Accounts | Change::Delivery | Change::Domains) => {}
+            Ok(Change::Domains) => inner.newest.forget(),
+            Ok(Change::Event { .. } | Change::Accounts | Change::Delivery) => {}
             Err(RecvError::Lagged(_)) => {
                 wakers.iter().for_each(Notify::notify_one);
                 inner.claims.suspect_all();
                 inner.provers.reload_soon();
+                inner.newest.forget();
             }
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// Has the stage's dispatcher look whether there is something to do.
+pub(crate) fn wake(wakers: &Wakers, stage: Stage) {
+    wakers[place(stage)].notify_one();
 }
 
 const fn place(stage: Stage) -> usize {
@@ -156,13 +166,13 @@ struct Dispatcher {
     /// How many are given out while steps are slow.
     slow_places: usize,
     pace: Arc<Pace>,
-    wakers: Arc<[Notify; 3]>,
+    wakers: Wakers,
     stop: CancellationToken,
     steps: TaskTracker,
 }
 
 impl Dispatcher {
-    fn new(inner: &Arc<Inner>, stage: Stage, wakers: &Arc<[Notify; 3]>, running: &Running) -> Self {
+    fn new(inner: &Arc<Inner>, stage: Stage, wakers: &Wakers, running: &Running) -> Self {
         let workers = inner.config.workers;
         let (all_places, slow_places) = match stage {
             Stage::Execute | Stage::Deliver => (workers.controllers * CLAIMED_AHEAD, workers.controllers),
@@ -233,17 +243,11 @@ impl Dispatcher {
 
     fn begin(&self, claim: Claim, place: OwnedSemaphorePermit) {
         let (inner, places) = (Arc::clone(&self.inner), Arc::clone(&self.places));
-        let (pace, wakers, stage) = (Arc::clone(&self.pace), Arc::clone(&self.wakers), self.stage);
+        let place = Place::new(self.stage, place, places, Arc::clone(&self.pace), Arc::clone(&self.wakers));
         self.steps.spawn(async move {
             let began = Instant::now();
-            step::run(&inner, claim, &places).await;
-            drop(place);
-            let was_quick = pace.is_quick();
-            pace.add(began.elapsed());
-            // While steps are slow, the dispatcher waits for this and not for a place.
-            if !was_quick || !pace.is_quick() {
-                wakers[self::place(stage)].notify_one();
-            }
+            step::run(&inner, claim, &place).await;
+            place.end(began.elapsed());
         });
     }
 
@@ -284,20 +288,20 @@ impl Dispatcher {
 
 /// How long a stage's steps take of late.
 #[derive(Default)]
-struct Pace {
+pub(crate) struct Pace {
     /// The moving average in microseconds.
     micros: AtomicU64,
 }
 
 impl Pace {
     /// Two at once may lose one of them: it is only an estimate.
-    fn add(&self, took: Duration) {
+    pub(crate) fn add(&self, took: Duration) {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let average = self.micros.load(Ordering::Relaxed);
         self.micros.store(average - average / 8 + took / 8, Ordering::Relaxed);
     }
 
-    fn is_quick(&self) -> bool {
+    pub(crate) fn is_quick(&self) -> bool {
         u128::from(self.micros.load(Ordering::Relaxed)) < QUICK.as_micros()
     }
 }

@@ -2,12 +2,13 @@
 
 use coprocessor_store::{Claim, Stage, StepOutcome, StoreError, Task};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     Inner, failure,
     failure::StepError,
     heartbeat::HeldClaim,
+    place::Place,
     turns::{conflict_pause, jitter},
 };
 
@@ -21,13 +22,13 @@ const TURN: Duration = Duration::from_millis(500);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// Does what the task was claimed for and writes what came of it. `places` are those of the stage.
-pub(crate) async fn run(inner: &Arc<Inner>, claim: Claim, places: &Semaphore) {
+/// Does what the task was claimed for and writes what came of it.
+pub(crate) async fn run(inner: &Arc<Inner>, claim: Claim, place: &Place) {
     let Claim { task, stage, .. } = claim;
     let held = inner.claims.hold(task.id, task.fence);
     let mut conflicts = 0;
     let error = loop {
-        match attempt(inner, &task, stage, &held, places).await {
+        match attempt(inner, &task, stage, &held, place).await {
             Ok(()) => return,
             // Somebody else was faster; nothing was written, and the claim still holds.
             Err(StepError::VolumeConflict) if conflicts < CONFLICTS && !held.has_ended() => {
@@ -55,17 +56,17 @@ async fn attempt(
     task: &Task,
     stage: Stage,
     held: &HeldClaim,
-    places: &Semaphore,
+    place: &Place,
 ) -> Result<(), StepError> {
     let _turn = match stage {
         // Until its writes are in, no other entrypoint of the program needs to begin.
-        Stage::Deliver => Some(turn(inner, task, held, places).await?),
+        Stage::Deliver => Some(turn(inner, task, held, place).await?),
         Stage::Execute | Stage::Prove => None,
     };
     let outcome = match stage {
-        Stage::Execute => inner.execute(task, held).await,
+        Stage::Execute => inner.execute(task, held, place).await,
         Stage::Prove => inner.prove(task, held).await,
-        Stage::Deliver => inner.deliver(task, held).await,
+        Stage::Deliver => inner.deliver(task, held, place).await,
     }?;
     inner.handover.keep(task.id, &outcome);
     inner.finish(task, held, outcome).await?;
@@ -77,7 +78,7 @@ async fn turn(
     inner: &Arc<Inner>,
     task: &Task,
     held: &HeldClaim,
-    places: &Semaphore,
+    place: &Place,
 ) -> Result<OwnedMutexGuard<()>, StepError> {
     let mut turn = std::pin::pin!(inner.turns.take(task.program));
     loop {
@@ -85,7 +86,7 @@ async fn turn(
             () = held.ended() => return Err(StepError::Superseded),
             turn = turn.as_mut() => return Ok(turn),
             () = tokio::time::sleep(TURN) => {
-                if places.available_permits() == 0 {
+                if place.is_wanted() {
                     return Err(StepError::VolumeBusy);
                 }
             }

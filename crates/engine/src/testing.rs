@@ -213,9 +213,14 @@ impl Bench {
     }
 
     pub(crate) async fn with(config: EngineConfig, nodes: &[&Arc<FakeNode>]) -> Self {
+        Self::running(CONTROLLER, config, nodes).await
+    }
+
+    /// With a program that has another controller.
+    pub(crate) async fn running(controller: &str, config: EngineConfig, nodes: &[&Arc<FakeNode>]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(directory.path(), EmbeddedConfig::default()).unwrap());
-        let controller = store.put_blob(wat::parse_str(CONTROLLER).unwrap().into()).await.unwrap();
+        let controller = store.put_blob(wat::parse_str(controller).unwrap().into()).await.unwrap();
         let circuit = store.put_blob(testing::echo()).await.unwrap();
         let program = NewProgram {
             id: ProgramId::derive(&testing::echo(), 0),

@@ -1,7 +1,7 @@
 //! What goes on beside the tasks: ageing out, looking at the disk, ending what is overdue.
 
 use coprocessor_prover::JobKey;
-use coprocessor_store::{Collected, Retention, StorageUsage, Task};
+use coprocessor_store::{Collected, Retention, StorageUsage, StoreError, Task};
 use coprocessor_types::TaskId;
 use jiff::Timestamp;
 use std::{
@@ -42,6 +42,8 @@ pub struct StorageReport {
     pub low: Option<String>,
     /// How long things are kept.
     pub retention: Retention,
+    /// How long roots can be opened after there is a newer one; `None`: for ever.
+    pub keep_roots: Option<Duration>,
     /// The last pass of ageing out in this process.
     pub last_collected: Option<Collection>,
 }
@@ -53,6 +55,8 @@ pub struct Collection {
     pub at: Timestamp,
     /// What it removed.
     pub removed: Collected,
+    /// How many roots it pruned.
+    pub roots: u64,
 }
 
 /// What upkeep knows.
@@ -82,7 +86,8 @@ impl Engine {
         inner.judge(&usage);
         let state = inner.upkeep.state();
         let low = state.low.as_ref().map(|low| low.reason.clone());
-        Ok(StorageReport { usage, low, retention: inner.config.retention, last_collected: state.last_collected })
+        let EngineConfig { retention, keep_roots, .. } = inner.config;
+        Ok(StorageReport { usage, low, retention, keep_roots, last_collected: state.last_collected })
     }
 }
 
@@ -141,7 +146,34 @@ impl Inner {
             let Collected { witnesses, proofs, tasks, deliveries, blobs, blob_bytes, .. } = removed;
             tracing::info!(witnesses, proofs, tasks, deliveries, blobs, blob_bytes, "removed what was too old");
         }
-        self.upkeep.state().last_collected = Some(Collection { at: Timestamp::now(), removed });
+        let roots = match self.prune_roots().await {
+            Ok(roots) => roots,
+            Err(error) => {
+                tracing::warn!(%error, "old roots could not be pruned; will try again");
+                return;
+            }
+        };
+        self.upkeep.state().last_collected = Some(Collection { at: Timestamp::now(), removed, roots });
+    }
+
+    /// Takes what only roots need that are older than is kept.
+    pub(crate) async fn prune_roots(&self) -> Result<u64, StoreError> {
+        let Some(before) = self.config.keep_roots.and_then(|kept| Timestamp::now().checked_sub(kept).ok()) else {
+            return Ok(0);
+        };
+        let mut pruned = 0;
+        loop {
+            let (bite, more) = self.store.prune_roots(before, BITE).await?;
+            pruned += bite;
+            if !more {
+                break;
+            }
+            tokio::time::sleep(BREATH).await;
+        }
+        if pruned > 0 {
+            tracing::info!(roots = pruned, "pruned old roots");
+        }
+        Ok(pruned)
     }
 
     /// Looks at the disk, for ever.

@@ -52,7 +52,7 @@ pub struct Verdict {
     pub refused: Option<VerifyError>,
     /// The root in the public inputs.
     pub root: Root,
-    /// Whether that root is this instance's own.
+    /// Whether that root is one of this instance's, old or new.
     pub own_root: bool,
 }
 
@@ -133,7 +133,8 @@ impl Engine {
         match verdict {
             Err(error @ (VerifyError::Unsupported { .. } | VerifyError::BadKey { .. })) => Err(error.into()),
             verdict => {
-                Ok(Verdict { refused: verdict.err(), root: inputs.root, own_root: inputs.root == self.inner.root() })
+                let own_root = self.inner.store.root(inputs.root).await?.is_some();
+                Ok(Verdict { refused: verdict.err(), root: inputs.root, own_root })
             }
         }
     }

@@ -1,35 +1,48 @@
 //! Volumes as controllers and the file API see them: a filesystem over a snapshot, and the write that comes of it.
 
-use coprocessor_sandbox::{Host, HostError, MAX_BUFFER};
 use coprocessor_store::{Store, StoreError, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
-use coprocessor_vfs::{PAGE_SIZE, PageSource, PageSourceError, VfsError, Volume};
+use coprocessor_vfs::{PAGE_SIZE, PageSource, PageSourceError, Volume};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::{EngineError, controllers::Subject, failure};
+use crate::{EngineError, failure};
 
 /// A snapshot's pages, as the filesystem reads them.
+#[derive(Clone)]
 pub(crate) struct Pages {
-    snapshot: Box<dyn VolumeSnapshot>,
+    /// `None` while it is left.
+    snapshot: Arc<Mutex<Option<Box<dyn VolumeSnapshot>>>>,
     /// Set when a page could not be read for a reason that passes.
     away: Arc<AtomicBool>,
 }
 
+/// A page was asked for between [`OpenVolume::leave`] and [`OpenVolume::come_back`]: a bug.
+#[derive(Debug, thiserror::Error)]
+#[error("the volume is not open now")]
+struct LeftError;
+
 impl Pages {
     fn new(snapshot: Box<dyn VolumeSnapshot>) -> Self {
-        Self { snapshot, away: Arc::default() }
+        Self { snapshot: Arc::new(Mutex::new(Some(snapshot))), away: Arc::default() }
+    }
+
+    /// A panic of the store's while it held the lock has changed nothing of what is in it.
+    fn snapshot(&self) -> MutexGuard<'_, Option<Box<dyn VolumeSnapshot>>> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PageSource for Pages {
     fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, PageSourceError> {
-        self.snapshot.read_page(index).map_err(|error| {
+        let snapshot = self.snapshot();
+        let snapshot = snapshot.as_ref().ok_or_else(|| PageSourceError::new(LeftError))?;
+        snapshot.read_page(index).map_err(|error| {
             if failure::passes(&error) {
                 self.away.store(true, Ordering::Relaxed);
             }
@@ -56,9 +69,9 @@ pub(crate) enum VolumeImage {
 impl VolumeImage {
     pub(crate) fn open(store: &dyn Store, program: ProgramId) -> Result<Self, EngineError> {
         let snapshot = snapshot(store, program)?;
-        let (size, version) = (snapshot.size(), snapshot.version());
+        let (size, formatted) = (snapshot.size(), is_formatted(&*snapshot)?);
         let pages = Pages::new(snapshot);
-        if is_formatted(&pages, version)? {
+        if formatted {
             return Ok(Self::Stored { pages, size });
         }
         let dirty = Volume::format(NoPages, size)?.take_dirty();
@@ -90,8 +103,8 @@ fn snapshot(store: &dyn Store, program: ProgramId) -> Result<Box<dyn VolumeSnaps
 }
 
 /// Version 0 means that nothing was ever written; raw storage alone also raises it, so the boot page decides.
-fn is_formatted(pages: &Pages, version: u64) -> Result<bool, EngineError> {
-    Ok(version > 0 && pages.snapshot.read_page(0)?.is_some())
+fn is_formatted(snapshot: &dyn VolumeSnapshot) -> Result<bool, EngineError> {
+    Ok(snapshot.version() > 0 && snapshot.read_page(0)?.is_some())
 }
 
 /// One program's volume and raw storage at one version, with the changes made since. Blocks.
@@ -100,8 +113,8 @@ pub(crate) struct OpenVolume {
     based_on: u64,
     stored_raw: Option<Vec<u8>>,
     new_raw: Option<Vec<u8>>,
-    /// Set when the store could not be read for a reason that passes.
-    away: Arc<AtomicBool>,
+    /// Those that the volume reads.
+    pages: Pages,
 }
 
 impl OpenVolume {
@@ -109,11 +122,46 @@ impl OpenVolume {
     pub(crate) fn open(store: &dyn Store, program: ProgramId) -> Result<Self, EngineError> {
         let snapshot = snapshot(store, program)?;
         let (size, based_on, stored_raw) = (snapshot.size(), snapshot.version(), snapshot.raw()?);
+        let formatted = is_formatted(&*snapshot)?;
         let pages = Pages::new(snapshot);
-        let away = Arc::clone(&pages.away);
-        let formatted = is_formatted(&pages, based_on)?;
-        let volume = if formatted { Volume::open(pages, size)? } else { Volume::format(pages, size)? };
-        Ok(Self { volume, based_on, stored_raw, new_raw: None, away })
+        let source = pages.clone();
+        let volume = if formatted { Volume::open(source, size)? } else { Volume::format(source, size)? };
+        Ok(Self { volume, based_on, stored_raw, new_raw: None, pages })
+    }
+
+    /// Gives the view of the store back: others wait for such views. What was read and changed stays.
+    pub(crate) fn leave(&mut self) {
+        *self.pages.snapshot() = None;
+    }
+
+    /// Opens the view again, if it was left and nobody has written meanwhile.
+    ///
+    /// # Errors
+    /// [`EngineError::VolumeBusy`]: somebody has.
+    pub(crate) fn come_back(&mut self, store: &dyn Store, program: ProgramId) -> Result<(), EngineError> {
+        let mut left = self.pages.snapshot();
+        if left.is_none() {
+            let snapshot = snapshot(store, program)?;
+            if snapshot.version() != self.based_on {
+                return Err(EngineError::VolumeBusy(program));
+            }
+            *left = Some(snapshot);
+        }
+        Ok(())
+    }
+
+    /// The raw bytes, as they would be after the changes.
+    pub(crate) fn raw(&self) -> Option<Vec<u8>> {
+        self.new_raw.clone().or_else(|| self.stored_raw.clone())
+    }
+
+    pub(crate) fn set_raw(&mut self, raw: Vec<u8>) {
+        self.new_raw = Some(raw);
+    }
+
+    /// Whether the store could not be read for a reason that passes.
+    pub(crate) fn store_was_away(&self) -> bool {
+        self.pages.away.load(Ordering::Relaxed)
     }
 
     pub(crate) fn files(&mut self) -> &mut Volume<Pages> {
@@ -124,90 +172,6 @@ impl OpenVolume {
     pub(crate) fn into_write(mut self) -> VolumeWrite {
         let pages = self.volume.take_dirty();
         VolumeWrite { based_on: self.based_on, pages, raw: self.new_raw.map(Into::into) }
-    }
-}
-
-/// What a controller may touch: its own volume and raw storage, opened at the first call that needs them. A domain's has
-/// neither.
-pub(crate) struct ControllerHost<'a> {
-    store: &'a dyn Store,
-    subject: Subject,
-    open: Option<OpenVolume>,
-    wrote: bool,
-    /// The store could not be opened for a reason that passes.
-    away: bool,
-}
-
-impl<'a> ControllerHost<'a> {
-    pub(crate) fn new(store: &'a dyn Store, subject: Subject) -> Self {
-        Self { store, subject, open: None, wrote: false, away: false }
-    }
-
-    /// What the controller wrote; empty when it only read.
-    pub(crate) fn into_write(self) -> VolumeWrite {
-        match self.open {
-            Some(open) if self.wrote => open.into_write(),
-            _ => VolumeWrite::default(),
-        }
-    }
-
-    /// Whether the store could not be reached, or will be able later to do what it could not.
-    pub(crate) fn store_was_away(&self) -> bool {
-        self.away || self.open.as_ref().is_some_and(|open| open.away.load(Ordering::Relaxed))
-    }
-
-    fn volume(&mut self) -> Result<&mut OpenVolume, HostError> {
-        let Subject::Program(program) = self.subject else {
-            let reason =
-                "a domain's controller has no files and no raw storage; what it is to know is in its arguments";
-            return Err(HostError::Refused { reason: reason.into() });
-        };
-        if self.open.is_none() {
-            let open = OpenVolume::open(self.store, program).map_err(|error| {
-                self.away = matches!(&error, EngineError::Store(error) if failure::passes(error));
-                HostError::Failed { reason: chain(&error) }
-            })?;
-            self.open = Some(open);
-        }
-        Ok(self.open.as_mut().expect("opened above"))
-    }
-}
-
-impl Host for ControllerHost<'_> {
-    fn read_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        let files = self.volume()?.files();
-        match files.stat(path) {
-            Ok(entry) if entry.size > MAX_BUFFER as u64 => return Err(HostError::TooLarge { len: entry.size }),
-            Ok(_) => {}
-            Err(VfsError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(refused(&error)),
-        }
-        files.read(path).map(Some).map_err(|error| refused(&error))
-    }
-
-    fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), HostError> {
-        self.volume()?.files().write(path, content).map_err(|error| refused(&error))?;
-        self.wrote = true;
-        Ok(())
-    }
-
-    fn raw_storage(&mut self) -> Result<Option<Vec<u8>>, HostError> {
-        let open = self.volume()?;
-        Ok(open.new_raw.clone().or_else(|| open.stored_raw.clone()))
-    }
-
-    fn set_raw_storage(&mut self, content: &[u8]) -> Result<(), HostError> {
-        self.volume()?.new_raw = Some(content.to_vec());
-        self.wrote = true;
-        Ok(())
-    }
-}
-
-/// A failing store is the host's failure; anything else is the controller's to read.
-fn refused(error: &VfsError) -> HostError {
-    match error {
-        VfsError::Source { .. } | VfsError::PageLength { .. } => HostError::Failed { reason: chain(error) },
-        _ => HostError::Refused { reason: error.to_string() },
     }
 }
 

@@ -105,8 +105,18 @@ fn log(out: &Output, lines: &[String]) -> String {
 }
 
 fn usage(usage: &SandboxUsage) -> String {
+    let network = match usage.network_calls {
+        0 => String::new(),
+        calls => format!(
+            ", {} ({} of the time, {} sent, {} received)",
+            text::count(calls, "network call", "network calls"),
+            text::duration(Duration::from_micros(usage.network_us)),
+            text::size(usage.network_sent_bytes),
+            text::size(usage.network_received_bytes),
+        ),
+    };
     format!(
-        "{} of time, {} of fuel, {} of memory, {}",
+        "{} of time, {} of fuel, {} of memory, {}{network}",
         text::duration(Duration::from_micros(usage.wall_clock_us)),
         text::thousands(usage.fuel),
         text::size(usage.memory_bytes),

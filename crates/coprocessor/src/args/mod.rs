@@ -2,12 +2,14 @@
 
 mod duration;
 mod keys;
+mod network;
 mod serve;
 mod store;
 
 pub(crate) use duration::{Keep, duration};
 pub(crate) use keys::{CreateKey, KeysCommand, ListKeys, RevokeKey};
-pub(crate) use serve::{MockArgs, ServeArgs, WorkArgs};
+pub(crate) use network::NetworkArgs;
+pub(crate) use serve::{MockArgs, ServeArgs};
 pub(crate) use store::StoreArgs;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};

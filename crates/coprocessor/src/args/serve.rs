@@ -1,6 +1,6 @@
 //! Flags of the service.
 
-use super::{Keep, LogFormat, StoreArgs, duration};
+use super::{Keep, LogFormat, NetworkArgs, StoreArgs, duration};
 use clap::Args as ClapArgs;
 use coprocessor_engine::AllowedHost;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -40,6 +40,8 @@ pub(crate) struct ServeArgs {
     pub(crate) log: LogFormat,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -122,6 +124,10 @@ pub(crate) struct KeepArgs {
     /// How long witnesses of delivered and cancelled tasks are kept.
     #[arg(long, default_value = "1d", value_name = "TIME")]
     pub(crate) keep_witnesses: Keep,
+    /// How long past roots can be opened, so that tasks can be pinned to them and blocks shown at them: a time such as 90d, or forever. The
+    /// current root always can.
+    #[arg(long, default_value = "forever", value_name = "TIME")]
+    pub(crate) keep_roots: Keep,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

@@ -6,8 +6,9 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use coprocessor_api::Code;
+use coprocessor_engine::DomainName;
 use coprocessor_store::{DeliveryId, KeyId, WebhookId};
-use coprocessor_types::{OwnerId, ProgramId, ProofKind, Root, TaskId};
+use coprocessor_types::{BlockNumber, DomainId, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -40,6 +41,18 @@ pub(crate) struct Params<T>(pub(crate) T);
 /// A path's key id.
 pub(crate) struct PathKey(pub(crate) KeyId);
 
+/// A path's domain, by its name or its id.
+pub(crate) struct PathDomain(pub(crate) DomainId);
+
+/// A path's domain and the block number after it.
+pub(crate) struct PathBlock(pub(crate) DomainId, pub(crate) BlockNumber);
+
+/// A path's root.
+pub(crate) struct PathRoot(pub(crate) Root);
+
+/// A path's root, with the domain and the block number after it.
+pub(crate) struct PathOpening(pub(crate) Root, pub(crate) DomainId, pub(crate) BlockNumber);
+
 /// A path's owner.
 pub(crate) struct PathOwner(pub(crate) OwnerId);
 
@@ -67,6 +80,8 @@ macro_rules! path_parameter {
 path_parameter!(PathProgram, "program id", str::parse::<ProgramId>);
 path_parameter!(PathTask, "task id", str::parse::<TaskId>);
 path_parameter!(PathKey, "key id", str::parse::<KeyId>);
+path_parameter!(PathDomain, "domain", domain);
+path_parameter!(PathRoot, "root", str::parse::<Root>);
 path_parameter!(PathOwner, "owner", str::parse::<OwnerId>);
 path_parameter!(PathWebhook, "webhook id", webhook_id);
 
@@ -93,6 +108,40 @@ impl<S: Send + Sync> FromRequestParts<S> for PathDelivery {
         let webhook = webhook_id(&webhook).map_err(|error| invalid(format!("webhook id: {error}")))?;
         let delivery = uuid(&delivery).map_err(|error| invalid(format!("delivery id: {error}")))?;
         Ok(Self(webhook, DeliveryId(delivery)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathBlock {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((named, number)) = path.map_err(|error| Failure::new(Code::InvalidParameter, error.body_text()))?;
+        Ok(Self(read("domain", domain(&named))?, read("block number", number.parse())?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathOpening {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = Path::<(String, String, String)>::from_request_parts(parts, state).await;
+        let Path((root, named, number)) =
+            path.map_err(|error| Failure::new(Code::InvalidParameter, error.body_text()))?;
+        let domain = read("domain", domain(&named))?;
+        Ok(Self(read("root", root.parse())?, domain, read("block number", number.parse())?))
+    }
+}
+
+fn read<T, E: std::fmt::Display>(what: &str, read: Result<T, E>) -> Result<T, Failure> {
+    read.map_err(|error| Failure::new(Code::InvalidParameter, format!("{what}: {error}")))
+}
+
+/// 64 hexadecimal digits are an id, and no name.
+fn domain(text: &str) -> Result<DomainId, String> {
+    match text.parse::<DomainId>() {
+        Ok(id) => Ok(id),
+        Err(_) => text.parse::<DomainName>().map(|name| name.id()).map_err(|error| error.to_string()),
     }
 }
 
@@ -191,6 +240,11 @@ pub(crate) fn limit(asked: Option<usize>) -> Result<usize, Failure> {
 /// A proof kind by name.
 pub(crate) fn kind(text: &str) -> Result<ProofKind, Failure> {
     text.parse().map_err(|error| Failure::new(Code::InvalidBody, format!("kind `{text}`: {error}")))
+}
+
+/// A root in a query.
+pub(crate) fn root_parameter(name: &str, text: Option<&str>) -> Result<Option<Root>, Failure> {
+    text.map(|text| read(name, text.parse())).transpose()
 }
 
 /// A root in a body.

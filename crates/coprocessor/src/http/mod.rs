@@ -1,6 +1,7 @@
 //! HTTP: routes, documents, and what happens around every request.
 
 mod auth;
+mod domains;
 mod events;
 mod extract;
 mod files;
@@ -74,11 +75,13 @@ impl FromRef<Service> for Stopping {
         (name = "programs", description = "Guest programs: a controller, a circuit, a volume"),
         (name = "tasks", description = "Proof requests and what becomes of them"),
         (name = "files", description = "A program's FAT-16 volume"),
+        (name = "domains", description = "The chains that roots commit to, and their blocks"),
+        (name = "roots", description = "What proofs are bound to: roots, openings, transitions"),
         (name = "proofs", description = "Verification"),
         (name = "webhooks", description = "Events sent to where an owner wants them"),
         (name = "keys", description = "API keys"),
         (name = "owners", description = "What each owner may use"),
-        (name = "service", description = "Roots, prover nodes, health, storage"),
+        (name = "service", description = "Prover nodes, health, storage"),
     ),
     components(schemas(Problem)),
     security(("key" = [])),
@@ -147,7 +150,18 @@ fn gated_routes() -> OpenApiRouter<Service> {
         .routes(routes!(files::root))
         .routes(routes!(files::read, files::write, files::remove))
         .routes(routes!(files::image))
+        .routes(routes!(domains::add, domains::list))
+        .routes(routes!(domains::show))
+        .routes(routes!(domains::controller, domains::set_controller))
+        .routes(routes!(domains::append, domains::blocks))
+        .routes(routes!(domains::block))
+        .routes(routes!(domains::latest))
+        .routes(routes!(roots::list))
         .routes(routes!(roots::current))
+        .routes(routes!(roots::transitions))
+        .routes(routes!(roots::show))
+        .routes(routes!(roots::opening))
+        .routes(routes!(roots::instance))
         .routes(routes!(verify::verify))
         .routes(routes!(provers::list, provers::add, provers::remove))
         .routes(routes!(webhooks::add, webhooks::list))

@@ -12,6 +12,7 @@ use coprocessor_vfs::VfsError;
 use std::time::Duration;
 
 use super::rates::whole_seconds;
+use crate::convert;
 
 /// When a service that cannot now may be asked again, where nothing better is known.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
@@ -103,7 +104,7 @@ impl From<EngineError> for Failure {
                 return Self::new(Code::OwnerBacklogFull, detail).retry_after(retry_after);
             }
             EngineError::Unauthenticated => return Self::unauthenticated(true, detail),
-            EngineError::Forbidden { .. } => Code::Forbidden,
+            EngineError::Forbidden { .. } | EngineError::NotDomainOwner { .. } => Code::Forbidden,
             EngineError::UnknownKey(_) => Code::UnknownKey,
             EngineError::UnknownOwner(_) => Code::UnknownOwner,
             EngineError::UnknownWebhook(_) => Code::UnknownWebhook,
@@ -130,6 +131,20 @@ impl From<EngineError> for Failure {
             EngineError::NoProof(..) => Code::NoProof,
             EngineError::NoVerifyingKey(_) => Code::NoVerifyingKey,
             EngineError::UnknownDomain(_) => Code::UnknownDomain,
+            EngineError::UnknownBlock { .. } => Code::UnknownBlock,
+            EngineError::RootPruned { .. } => Code::RootPruned,
+            EngineError::DomainExists { .. } => Code::DomainExists,
+            EngineError::PayloadTooLarge { .. } => Code::PayloadTooLarge,
+            EngineError::BlockTaken { block, .. } => {
+                let mut failure = Self::new(Code::BlockTaken, detail);
+                failure.0.problem.block = block.map(|block| Box::new(convert::block(*block)));
+                return failure;
+            }
+            EngineError::BlockRefused { log, .. } => {
+                let mut failure = Self::new(Code::BlockRefused, detail);
+                failure.0.problem.log = log;
+                return failure;
+            }
             EngineError::VolumeBusy(_) => Code::VolumeBusy,
             EngineError::NoProver(_) => Code::NoProver,
         };

@@ -238,7 +238,8 @@ pub(super) async fn verifying_key(
     }))
 }
 
-fn blob(content: Bytes, digest: BlobDigest, media: &'static str) -> Response {
+/// A blob as it is, known by its digest.
+pub(super) fn blob(content: Bytes, digest: BlobDigest, media: &'static str) -> Response {
     let tag = format!("\"{digest}\"");
     ([(header::CONTENT_TYPE, media.to_owned()), (header::ETAG, tag)], content).into_response()
 }

@@ -22,6 +22,9 @@ async fn every_route_of_the_document_answers() {
             .replace("{delivery}", &TaskId::now().to_string())
             .replace("{key}", "0123456789abcdef")
             .replace("{owner}", "alice")
+            .replace("{domain}", "ethereum")
+            .replace("{number}", "7")
+            .replace("{root}", &coprocessor_types::Root::default().to_string())
             .replace("{*path}", "a.txt")
             .replace("{path}", "a.txt");
         assert!(!concrete.contains('{'), "{path} has a parameter this test does not know");

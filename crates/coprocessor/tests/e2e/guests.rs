@@ -62,6 +62,31 @@ fn controller(functions: &str) -> Vec<u8> {
     .unwrap()
 }
 
+/// A controller that gives back whatever it is called with: a program's, whose witness is its arguments, and a domain's, which
+/// takes every block it is told of. But a block told of in less than ten bytes is refused, with a word in the log.
+pub(crate) fn echo() -> Vec<u8> {
+    wat::parse_str(
+        r#"(module
+        (import "valence" "args" (func $args (param i32) (result i32)))
+        (import "valence" "ret" (func $ret (param i32 i32) (result i32)))
+        (import "valence" "log" (func $log (param i32 i32) (result i32)))
+        (import "valence" "panic" (func $panic (param i32 i32)))
+        (memory (export "memory") 300)
+        (data (i32.const 0) "looking at it")
+        (data (i32.const 16) "no such block on this chain")
+        (func $echo (drop (call $ret (i32.const 64) (call $args (i32.const 64)))))
+        (func (export "get_witnesses") (call $echo))
+        (func (export "entrypoint"))
+        (func (export "get_state_proof") (call $echo))
+        (func (export "validate_block")
+          (drop (call $log (i32.const 0) (i32.const 13)))
+          (if (i32.lt_s (call $args (i32.const 64)) (i32.const 10))
+            (then (call $panic (i32.const 16) (i32.const 27)) (unreachable)))
+          (call $echo)))"#,
+    )
+    .unwrap()
+}
+
 fn artifact(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/hello/artifacts").join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

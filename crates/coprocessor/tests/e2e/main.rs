@@ -9,6 +9,7 @@ mod cluster;
 mod deadlines;
 mod disk;
 mod documents;
+mod domains;
 mod durability;
 mod events;
 mod failing_guests;

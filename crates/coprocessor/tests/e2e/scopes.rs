@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 fn requests() -> Vec<(Method, String, Value, &'static str)> {
     let (program, task) = ("0".repeat(64), TaskId::now().to_string());
     let of_program = |rest: &str| format!("/api/v1/programs/{program}{rest}");
+    let of_domain = |rest: &str| format!("/api/v1/domains/elsewhere{rest}");
     let of_task = |rest: &str| format!("/api/v1/tasks/{task}{rest}");
     let (get, post, put, delete) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
     let mut prover = json!({"address": "http://127.0.0.1:1"});
@@ -35,6 +36,21 @@ fn requests() -> Vec<(Method, String, Value, &'static str)> {
         (get.clone(), "/api/v1/webhooks".into(), Value::Null, "read"),
         (get.clone(), format!("/api/v1/webhooks/{task}"), Value::Null, "read"),
         (get.clone(), "/api/v1/keys".into(), Value::Null, "read"),
+        (get.clone(), "/api/v1/domains".into(), Value::Null, "read"),
+        (get.clone(), of_domain(""), Value::Null, "read"),
+        (get.clone(), of_domain("/controller"), Value::Null, "read"),
+        (get.clone(), of_domain("/blocks"), Value::Null, "read"),
+        (get.clone(), of_domain("/blocks/1"), Value::Null, "read"),
+        (get.clone(), of_domain("/latest"), Value::Null, "read"),
+        (get.clone(), "/api/v1/roots".into(), Value::Null, "read"),
+        (get.clone(), "/api/v1/roots/current".into(), Value::Null, "read"),
+        (get.clone(), format!("/api/v1/roots/{program}"), Value::Null, "read"),
+        (get.clone(), format!("/api/v1/roots/{program}/openings/{program}/1"), Value::Null, "read"),
+        (get.clone(), format!("/api/v1/roots/{program}/instance"), Value::Null, "read"),
+        (get.clone(), format!("/api/v1/roots/transitions?from={program}"), Value::Null, "read"),
+        (post.clone(), of_domain("/blocks"), json!({"args": 1}), "deploy"),
+        (put.clone(), of_domain("/controller"), json!("x"), "admin"),
+        (post.clone(), "/api/v1/domains".into(), json!({"name": "x", "controller": ""}), "admin"),
         (post.clone(), "/api/v1/programs".into(), deployment(&hello_controller(), &hello_circuit()), "deploy"),
         (delete.clone(), of_program(""), Value::Null, "deploy"),
         (put.clone(), of_program("/files/a.txt"), json!("x"), "deploy"),

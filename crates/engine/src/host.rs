@@ -1,0 +1,127 @@
+//! What a controller may touch.
+
+use coprocessor_sandbox::{
+    Host, HostError, HttpAnswer, HttpRequest, MAX_BUFFER, NetworkAllowance, NetworkReply, Remote, RpcRequest,
+};
+use coprocessor_store::VolumeWrite;
+use coprocessor_types::ProgramId;
+use coprocessor_vfs::VfsError;
+use serde_json::Value;
+use std::sync::Arc;
+
+use crate::{
+    EngineError, Inner,
+    controllers::Subject,
+    failure,
+    volumes::{OpenVolume, chain},
+};
+
+/// Its own volume and raw storage, opened at the first call that needs them; a domain's has neither. The network as far as the
+/// operator allows it.
+pub(crate) struct ControllerHost {
+    inner: Arc<Inner>,
+    subject: Subject,
+    open: Option<OpenVolume>,
+    wrote: bool,
+    /// The store could not be opened for a reason that passes.
+    away: bool,
+    /// Somebody else wrote to the volume while the controller waited for the network.
+    overtaken: Option<ProgramId>,
+}
+
+impl ControllerHost {
+    pub(crate) fn new(inner: Arc<Inner>, subject: Subject) -> Self {
+        Self { inner, subject, open: None, wrote: false, away: false, overtaken: None }
+    }
+
+    /// What the controller wrote; empty when it only read.
+    pub(crate) fn into_write(self) -> VolumeWrite {
+        match self.open {
+            Some(open) if self.wrote => open.into_write(),
+            _ => VolumeWrite::default(),
+        }
+    }
+
+    /// Whether the store could not be reached, or will be able later to do what it could not.
+    pub(crate) fn store_was_away(&self) -> bool {
+        self.away || self.open.as_ref().is_some_and(OpenVolume::store_was_away)
+    }
+
+    /// The program whose volume is no longer as the run saw it: the run has to be made again.
+    pub(crate) fn overtaken(&self) -> Option<ProgramId> {
+        self.overtaken
+    }
+
+    fn volume(&mut self) -> Result<&mut OpenVolume, HostError> {
+        let Subject::Program(program) = self.subject else {
+            let reason =
+                "a domain's controller has no files and no raw storage; what it is to know is in its arguments";
+            return Err(HostError::Refused { reason: reason.into() });
+        };
+        let store = &*self.inner.store;
+        let opened = match &mut self.open {
+            None => OpenVolume::open(store, program).map(|open| self.open = Some(open)),
+            Some(open) => open.come_back(store, program),
+        };
+        if let Err(error) = opened {
+            self.away = matches!(&error, EngineError::Store(error) if failure::passes(error));
+            self.overtaken = matches!(&error, EngineError::VolumeBusy(_)).then_some(program);
+            return Err(HostError::Failed { reason: chain(&error) });
+        }
+        Ok(self.open.as_mut().expect("opened above"))
+    }
+
+    /// Before a wait: a view of the store is not held through one.
+    fn leave_volume(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.leave();
+        }
+    }
+}
+
+impl Host for ControllerHost {
+    fn read_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let files = self.volume()?.files();
+        match files.stat(path) {
+            Ok(entry) if entry.size > MAX_BUFFER as u64 => return Err(HostError::TooLarge { len: entry.size }),
+            Ok(_) => {}
+            Err(VfsError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(refused(&error)),
+        }
+        files.read(path).map(Some).map_err(|error| refused(&error))
+    }
+
+    fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), HostError> {
+        self.volume()?.files().write(path, content).map_err(|error| refused(&error))?;
+        self.wrote = true;
+        Ok(())
+    }
+
+    fn raw_storage(&mut self) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.volume()?.raw())
+    }
+
+    fn set_raw_storage(&mut self, content: &[u8]) -> Result<(), HostError> {
+        self.volume()?.set_raw(content.to_vec());
+        self.wrote = true;
+        Ok(())
+    }
+
+    fn http(&mut self, request: HttpRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<HttpAnswer>> {
+        self.leave_volume();
+        self.inner.network.http(request, allowance)
+    }
+
+    fn rpc(&mut self, request: RpcRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<Value>> {
+        self.leave_volume();
+        self.inner.network.rpc(request, allowance)
+    }
+}
+
+/// A failing store is the host's failure; anything else is the controller's to read.
+fn refused(error: &VfsError) -> HostError {
+    match error {
+        VfsError::Source { .. } | VfsError::PageLength { .. } => HostError::Failed { reason: chain(error) },
+        _ => HostError::Refused { reason: error.to_string() },
+    }
+}
