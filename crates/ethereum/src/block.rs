@@ -1,7 +1,7 @@
 //! A block of an Ethereum chain's domain.
 
 use crate::{B256, Header, State, StateWitness, WitnessError};
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use circuit_sdk::{DomainId, StateProof, TrustId, Witnesses};
 
 /// Why a witness element is no block of an Ethereum chain.
@@ -16,12 +16,27 @@ pub enum BlockError {
         /// Its length.
         got: usize,
     },
+    /// The payload names another chain than the domain.
+    #[error("the block is of chain {got}, expected {expected}")]
+    OtherChain {
+        /// The chain asked for.
+        expected: u64,
+        /// The chain that the payload names.
+        got: u64,
+    },
     /// The payload has another version.
     #[error("the block's payload has version {got}, expected {}", BlockPayload::VERSION)]
     PayloadVersion {
         /// Its first byte.
         got: u8,
     },
+}
+
+/// The name of the domain that keeps a chain's blocks, such as `eip155:1` for Ethereum's main net: its id by CAIP-2.
+///
+/// A circuit that takes its domain from here and commits the chain's number has named the domain to whoever verifies.
+pub fn chain_domain(chain_id: u64) -> String {
+    format!("eip155:{chain_id}")
 }
 
 /// What an Ethereum chain's domain keeps of a block beside number and state root, in the block's payload. It is in the root
@@ -89,17 +104,21 @@ pub struct Block {
 impl Block {
     /// Takes the next witness element, which the circuit SDK has found in the root.
     ///
-    /// Which chain the domain keeps is in [`chain_id`](Self::chain_id): commit it, or compare it.
+    /// The domain is that of the chain ([`chain_domain`]), and the block's payload has to name the same chain.
     ///
     /// # Errors
-    /// A payload that is not an Ethereum chain's.
+    /// A payload that is not that chain's.
     ///
     /// # Panics
     /// As [`Witnesses::state_proof`] does: no element, or data, or another domain or trust.
     #[track_caller]
-    pub fn take(witnesses: &mut Witnesses, domain: DomainId, trust: TrustId) -> Result<Self, BlockError> {
-        let proof = witnesses.state_proof(domain, trust);
-        Ok(Self { payload: BlockPayload::from_bytes(&proof.payload)?, proof })
+    pub fn take(witnesses: &mut Witnesses, chain_id: u64, trust: TrustId) -> Result<Self, BlockError> {
+        let proof = witnesses.state_proof(DomainId::derive(&chain_domain(chain_id)), trust);
+        let payload = BlockPayload::from_bytes(&proof.payload)?;
+        match payload.chain_id == chain_id {
+            true => Ok(Self { payload, proof }),
+            false => Err(BlockError::OtherChain { expected: chain_id, got: payload.chain_id }),
+        }
     }
 
     /// Which chain, as EIP-155 numbers them.

@@ -2,6 +2,7 @@
 
 use crate::{
     Account, Address, B256, BlockPayload, Header, HeaderError, Slot, StateError, StateWitness, U256, WitnessError,
+    chain_domain,
     hex::{HexBytes, fixed, quantity},
     rpc::RpcProof,
 };
@@ -181,14 +182,14 @@ impl StateJson {
     }
 
     /// The witness element that a circuit takes with [`Block::take`](crate::Block::take), after a check of everything.
-    /// Whether the domain has this very block, the service finds out.
+    /// Whether the chain's domain has this very block, the service finds out.
     ///
     /// # Errors
     /// See [`StateJsonError`].
-    pub fn state_proof(&self, domain: DomainId) -> Result<StateProof, StateJsonError> {
+    pub fn state_proof(&self) -> Result<StateProof, StateJsonError> {
         let header = self.check()?;
         Ok(StateProof {
-            domain,
+            domain: DomainId::derive(&chain_domain(self.chain_id)),
             number: header.number(),
             state_root: header.state_root().0,
             payload: BlockPayload::of(self.chain_id, &header).to_bytes(),

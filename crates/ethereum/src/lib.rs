@@ -9,12 +9,12 @@
 //! A circuit takes a [`Block`] from its witnesses, which the circuit SDK has found in the root, and goes on from there:
 //!
 //! ```no_run
-//! use circuit_sdk::{CONTROLLER_ONLY, DomainId, Witnesses};
+//! use circuit_sdk::{CONTROLLER_ONLY, Witnesses};
 //! use coprocessor_ethereum::{Address, Block, Slot, U256};
 //!
 //! /// Commits how much of the token an account holds, if its balances are the mapping in slot 0.
 //! fn circuit(mut witnesses: Witnesses) -> [u8; 32] {
-//!     let block = Block::take(&mut witnesses, DomainId::derive("eth-mainnet"), CONTROLLER_ONLY).unwrap();
+//!     let block = Block::take(&mut witnesses, 1, CONTROLLER_ONLY).unwrap();
 //!     let state = block.state().unwrap();
 //!     let token = state.account(Address::repeat_byte(0x11)).unwrap().expect("there is no such contract");
 //!     let holder = Address::repeat_byte(0x22);
@@ -62,7 +62,7 @@ mod trie;
 mod witness;
 
 pub use alloy_primitives::{Address, B256, FixedBytes, I256, U256, keccak256};
-pub use block::{Block, BlockError, BlockPayload};
+pub use block::{Block, BlockError, BlockPayload, chain_domain};
 pub use header::{Header, HeaderError, MAX_HEADER};
 pub use hex::HexBytes;
 pub use layout::{Key, LayoutError, Packed, Slot};

@@ -1,4 +1,4 @@
-//! The answers that tests/anvil.rs recorded of a real node.
+//! The answers that crates/state-proof/tests/anvil.rs recorded of a real node.
 
 use coprocessor_ethereum::{
     Address, Slot,

@@ -1,6 +1,6 @@
 //! Forgeries of state, each of which must fail: over the answers of a real node.
 use crate::answers::{HOLDER, NOBODY, Recorded};
-use circuit_sdk::{CONTROLLER_ONLY, CircuitInput, DomainId, OpenedWitness, Root, StateProof, Witnesses, run_native};
+use circuit_sdk::{CONTROLLER_ONLY, CircuitInput, OpenedWitness, Root, StateProof, Witnesses, run_native};
 use coprocessor_ethereum::{
     Address, B256, Block, BlockPayload, Header, HeaderError, HexBytes, Slot, StateError, StateWitness, TrieError, U256,
     WitnessError, json::StateJsonError,
@@ -176,8 +176,6 @@ mod in_a_circuit {
     use super::*;
     use coprocessor_merkle::{block_key, block_value, domain_key, domain_value, leaf_hash};
 
-    const DOMAIN: &str = "anvil";
-
     /// The root of an instance that knows one block of one domain.
     fn root(proof: &StateProof) -> Root {
         let block = block_value(proof.number, &proof.state_root, &proof.payload, &CONTROLLER_ONLY);
@@ -187,7 +185,7 @@ mod in_a_circuit {
 
     fn balance(mut witnesses: Witnesses) -> [u8; 32] {
         let ledger = Address::from_slice(&witnesses.data());
-        let block = Block::take(&mut witnesses, DomainId::derive(DOMAIN), CONTROLLER_ONLY).unwrap();
+        let block = Block::take(&mut witnesses, 31337, CONTROLLER_ONLY).unwrap();
         assert_eq!(block.chain_id(), 31337);
         let state = block.state().unwrap_or_else(|error| panic!("{error}"));
         let account = state.account(ledger).unwrap_or_else(|error| panic!("{error}")).expect("a contract");
@@ -202,7 +200,7 @@ mod in_a_circuit {
 
     fn honest() -> (Address, StateProof) {
         let state = Recorded::read().state(2);
-        (state.address, state.state_proof(DomainId::derive(DOMAIN)).unwrap())
+        (state.address, state.state_proof().unwrap())
     }
 
     #[test]
@@ -216,7 +214,7 @@ mod in_a_circuit {
     #[should_panic(expected = "it is of another trie")]
     fn a_proof_for_another_state_root_fails() {
         let (ledger, proof) = honest();
-        let older = Recorded::read().state(1).state_proof(proof.domain).unwrap().proof;
+        let older = Recorded::read().state(1).state_proof().unwrap().proof;
         run(root(&proof), ledger, StateProof { proof: older, ..proof });
     }
 
@@ -224,7 +222,7 @@ mod in_a_circuit {
     #[should_panic(expected = "the block is in the root")]
     fn a_state_root_that_is_not_in_the_root_fails() {
         let (ledger, proof) = honest();
-        let other = Recorded::read().state(1).state_proof(proof.domain).unwrap();
+        let other = Recorded::read().state(1).state_proof().unwrap();
         run(root(&proof), ledger, other);
     }
 
@@ -235,6 +233,23 @@ mod in_a_circuit {
         let root = root(&proof);
         proof.payload[8] ^= 1;
         run(root, ledger, proof);
+    }
+
+    #[test]
+    #[should_panic(expected = "OtherChain { expected: 31337, got: 1 }")]
+    fn a_block_whose_payload_names_another_chain_fails() {
+        let (ledger, mut proof) = honest();
+        let payload = BlockPayload::from_bytes(&proof.payload).unwrap();
+        proof.payload = BlockPayload { chain_id: 1, ..payload }.to_bytes();
+        run(root(&proof), ledger, proof);
+    }
+
+    #[test]
+    #[should_panic(expected = "expected a state proof of domain")]
+    fn a_block_of_another_chains_domain_fails() {
+        let (ledger, mut proof) = honest();
+        proof.domain = circuit_sdk::DomainId::derive("eip155:1");
+        run(root(&proof), ledger, proof);
     }
 
     #[test]

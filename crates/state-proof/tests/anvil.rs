@@ -1,10 +1,11 @@
 //! A real node's answers, at several blocks and across a reorganisation, against what the node says itself.
 //!
-//! With `COPROCESSOR_RECORD=1` the answers become tests/fixtures/anvil.json, which tests/recorded.rs goes by.
+//! With `COPROCESSOR_RECORD=1` the answers become crates/ethereum/tests/fixtures/anvil.json, by which most other tests go, without a node,
+//! and one of them the example of the guest erc20-balance.
 #![allow(missing_docs)]
 
 use coprocessor_ethereum::{
-    Address, B256, Slot, U256,
+    Address, B256, FixedBytes, I256, Slot, U256,
     json::StateJson,
     rpc::{RpcBlock, RpcProof},
 };
@@ -20,7 +21,7 @@ struct Scene {
     recorded: Vec<Value>,
 }
 
-/// The slots of every kind of variable in tests/contracts/Ledger.sol.
+/// The slots of every kind of variable in crates/ethereum/tests/contracts/Ledger.sol.
 fn slots(owner: Address) -> Vec<Slot> {
     let mut slots = vec![
         Slot::at(0).entry(owner),
@@ -29,8 +30,8 @@ fn slots(owner: Address) -> Vec<Slot> {
         Slot::at(1).entry(owner).entry(HOLDER),
         Slot::at(7).entry("book"),
         Slot::at(7).entry("book").member(1),
-        Slot::at(8).entry(alloy_primitives::FixedBytes([0xde, 0xad, 0xbe, 0xef])),
-        Slot::at(9).entry(alloy_primitives::I256::try_from(-5).unwrap()),
+        Slot::at(8).entry(FixedBytes([0xde, 0xad, 0xbe, 0xef])),
+        Slot::at(9).entry(I256::try_from(-5).unwrap()),
         Slot::at(11),
         Slot::at(12).element(1, 2),
         Slot::at(12).element(1, 2).member(1),
@@ -46,7 +47,8 @@ fn slots(owner: Address) -> Vec<Slot> {
 impl Scene {
     fn start() -> Option<Self> {
         let node = skip_or_fail(EthereumNode::start())?;
-        let contract = skip_or_fail(compile_solidity(include_str!("contracts/Ledger.sol"), "Ledger"))?;
+        let contract =
+            skip_or_fail(compile_solidity(include_str!("../../ethereum/tests/contracts/Ledger.sol"), "Ledger"))?;
         let ledger = node.deploy(&contract).unwrap().parse().unwrap();
         Some(Self { node, ledger, recorded: vec![] })
     }
@@ -122,12 +124,15 @@ fn a_nodes_answers_hold_at_every_block_and_across_a_reorganisation() {
     assert_ne!(replaced.block.state_root, kept.block.state_root);
     // What was proved of the block that is gone still holds of that block, and of no other.
     kept.check().unwrap();
+    let balance_of_42 = kept.clone();
     let mixed = StateJson { block: replaced.block.clone(), ..kept };
     assert!(mixed.check().is_err());
 
     if std::env::var_os("COPROCESSOR_RECORD").is_some() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/anvil.json");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../ethereum/tests/fixtures/anvil.json");
         let recorded = json!({ "owner": owner.to_string(), "ledger": ledger.to_string(), "answers": scene.recorded });
         std::fs::write(file, serde_json::to_string_pretty(&recorded).unwrap() + "\n").unwrap();
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/erc20-balance/controller/example.json");
+        std::fs::write(example, serde_json::to_string_pretty(&balance_of_42).unwrap() + "\n").unwrap();
     }
 }
