@@ -5,9 +5,9 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use coprocessor_types::Witness;
+use coprocessor_types::{BlockNumber, StateProof, Witness};
 use core::fmt::Display;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Why a controller's call failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -26,6 +26,17 @@ pub enum CallError {
     Host(#[from] HostError),
 }
 
+/// What a domain's `validate_block` accepts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ValidatedBlock {
+    /// The block's number.
+    pub number: BlockNumber,
+    /// Root of the state after it.
+    pub root: [u8; 32],
+    /// What else the root commits to of it; what it means is the domain's matter.
+    pub payload: Vec<u8>,
+}
+
 /// Calls `get_witnesses` as the sandbox would; gives the JSON list of witnesses.
 ///
 /// # Errors
@@ -35,6 +46,28 @@ pub fn get_witnesses<A: DeserializeOwned, E: Display>(
     args: &[u8],
 ) -> Result<Vec<u8>, CallError> {
     run(get_witnesses, args)
+}
+
+/// Calls a domain's `validate_block` as the sandbox would; gives the block's JSON.
+///
+/// # Errors
+/// Arguments of another shape, or the function's own refusal.
+pub fn validate_block<A: DeserializeOwned, E: Display>(
+    validate_block: impl FnOnce(A) -> Result<ValidatedBlock, E>,
+    args: &[u8],
+) -> Result<Vec<u8>, CallError> {
+    run(validate_block, args)
+}
+
+/// Calls a domain's `get_state_proof` as the sandbox would; gives the proof's JSON.
+///
+/// # Errors
+/// Arguments of another shape, or the function's own refusal.
+pub fn get_state_proof<A: DeserializeOwned, E: Display>(
+    get_state_proof: impl FnOnce(A) -> Result<StateProof, E>,
+    args: &[u8],
+) -> Result<Vec<u8>, CallError> {
+    run(get_state_proof, args)
 }
 
 /// Calls a function as the sandbox would: JSON arguments, JSON result.

@@ -4,9 +4,10 @@
 //! result has no fixed size offer a buffer of that size.
 
 use crate::{msgpack, sys};
-use alloc::vec::Vec;
-use coprocessor_types::{ProgramId, Root};
+use alloc::{string::ToString, vec::Vec};
+use coprocessor_types::{ProgramId, Root, StateProof};
 use core::fmt;
+use serde_json::Value;
 
 /// A host call that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -181,10 +182,36 @@ pub fn root() -> Result<Root, HostError> {
     hash("get_historical", sys::get_historical).map(Root)
 }
 
+/// Calls a JSON-RPC method of a chain's node, which the operator names; gives its `result` (`alchemy` in the ABI).
+///
+/// Nothing vouches for what a node says.
+///
+/// # Errors
+/// No node is named for the chain ([`HostErrorCode::NoRpcKey`]), the node refuses or is not reached, or see
+/// [`HostErrorCode`].
+pub fn rpc(chain: &str, method: &str, params: &Value) -> Result<Value, HostError> {
+    const CALL: &str = "alchemy";
+    let params = params.to_string();
+    let result =
+        sys::fetch(CALL, |buffer| sys::alchemy(chain.as_bytes(), method.as_bytes(), params.as_bytes(), buffer))?;
+    serde_json::from_slice(&result).map_err(|_| HostError { call: CALL, code: HostErrorCode::Json })
+}
+
+/// Has a domain's controller prove state (`get_state_proof` in the ABI); what it takes is its own matter.
+///
+/// # Errors
+/// No such domain, its controller refuses, or see [`HostErrorCode`].
+pub fn get_state_proof(domain: &str, args: &Value) -> Result<StateProof, HostError> {
+    const CALL: &str = "get_state_proof";
+    let args = args.to_string();
+    let packed = sys::fetch(CALL, |buffer| sys::get_state_proof(domain.as_bytes(), args.as_bytes(), buffer))?;
+    msgpack::read_state_proof(&packed).ok_or(HostError { call: CALL, code: HostErrorCode::Serialization })
+}
+
 /// Makes every later panic tell its message to the host before it traps.
 #[cfg(all(feature = "std", target_arch = "wasm32"))]
 pub(crate) fn report_panics() {
-    use alloc::{boxed::Box, string::ToString};
+    use alloc::boxed::Box;
     std::panic::set_hook(Box::new(|info| panic(&info.to_string())));
 }
 

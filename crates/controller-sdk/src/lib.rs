@@ -44,16 +44,18 @@ mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use call::{CallError, get_witnesses, run};
+pub use call::{CallError, ValidatedBlock, get_state_proof, get_witnesses, run, validate_block};
 pub use coprocessor_types::{DomainId, ProgramId, Root, StateProof, Witness};
 pub use host::{HostError, HostErrorCode};
 pub use serde;
 pub use serde_json::{self, Value, json};
 
-/// Makes a library a controller: exports `get_witnesses` and `entrypoint` to the sandbox.
+/// Makes a library a controller: exports its functions to the sandbox.
 ///
-/// `get_witnesses` is a `fn(A) -> Result<Vec<Witness>, E>`, `entrypoint` a `fn(A) -> Result<R, E>`, where `A` is read from
-/// JSON, `R` is written as JSON and `E` prints. The default entrypoint is [`entrypoint::store`].
+/// A program's controller has `get_witnesses`, a `fn(A) -> Result<Vec<Witness>, E>`, and `entrypoint`, a
+/// `fn(A) -> Result<R, E>`; where that is not named it is [`entrypoint::store`]. A domain's controller has `validate_block`, a
+/// `fn(A) -> Result<ValidatedBlock, E>`, and `get_state_proof`, a `fn(A) -> Result<StateProof, E>`. One library may be both.
+/// `A` is read from JSON, `R` is written as JSON and `E` prints.
 ///
 /// Exports exist for wasm32 only, so a controller's tests run on the host.
 #[macro_export]
@@ -62,18 +64,27 @@ macro_rules! entry {
         $crate::entry! { get_witnesses: $get_witnesses, entrypoint: $crate::entrypoint::store }
     };
     { get_witnesses: $get_witnesses:path, entrypoint: $entrypoint:path $(,)? } => {
+        $crate::export! { "get_witnesses", $crate::get_witnesses, $get_witnesses }
+        $crate::export! { "entrypoint", $crate::run, $entrypoint }
+    };
+    { validate_block: $validate_block:path, get_state_proof: $get_state_proof:path $(,)? } => {
+        $crate::export! { "validate_block", $crate::validate_block, $validate_block }
+        $crate::export! { "get_state_proof", $crate::get_state_proof, $get_state_proof }
+    };
+}
+
+/// One exported function. [`entry!`] calls it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export {
+    { $name:literal, $call:path, $function:path } => {
         #[cfg(target_arch = "wasm32")]
         // SAFETY: the sandbox calls these symbols with this signature; a second definition would not link.
         #[allow(unsafe_code)]
         const _: () = {
-            #[unsafe(export_name = "get_witnesses")]
-            extern "C" fn exported_get_witnesses() {
-                $crate::exported(|args| $crate::get_witnesses($get_witnesses, args));
-            }
-
-            #[unsafe(export_name = "entrypoint")]
-            extern "C" fn exported_entrypoint() {
-                $crate::exported(|args| $crate::run($entrypoint, args));
+            #[unsafe(export_name = $name)]
+            extern "C" fn exported() {
+                $crate::exported(|args| $call($function, args));
             }
         };
     };

@@ -1,9 +1,12 @@
-//! The one MessagePack value the host gives: an optional byte vector.
+//! The MessagePack values the host gives: an optional byte vector, and a state proof.
 //!
 //! `nil` is none; bytes are `bin 8`, `bin 16` or `bin 32`, the shortest that fits. Writers that treat a byte vector as
 //! a list of numbers give an array of unsigned integers: that is read too.
+//!
+//! A struct is its fields one after the other, a hash its 32 numbers without a header.
 
 use alloc::vec::Vec;
+use coprocessor_types::{DomainId, StateProof};
 
 /// `None` when the bytes are not one optional byte vector and nothing else.
 pub(crate) fn read_optional_bytes(packed: &[u8]) -> Option<Option<Vec<u8>>> {
@@ -18,6 +21,58 @@ pub(crate) fn read_optional_bytes(packed: &[u8]) -> Option<Option<Vec<u8>>> {
         0xdd => numbers(length::<4>(rest)?).map(Some),
         _ => None,
     }
+}
+
+/// `None` when the bytes are not one state proof and nothing else.
+pub(crate) fn read_state_proof(mut packed: &[u8]) -> Option<StateProof> {
+    let rest = &mut packed;
+    let proof = StateProof {
+        domain: DomainId(hash(rest)?),
+        number: number(rest)?,
+        state_root: hash(rest)?,
+        payload: bin(rest)?,
+        proof: bin(rest)?,
+    };
+    rest.is_empty().then_some(proof)
+}
+
+fn hash(rest: &mut &[u8]) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    for byte in &mut hash {
+        *byte = number(rest)?.try_into().ok()?;
+    }
+    Some(hash)
+}
+
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let [tag] = array(rest)?;
+    match tag {
+        0..=0x7f => Some(tag.into()),
+        0xcc => array::<1>(rest).map(|bytes| bytes[0].into()),
+        0xcd => array(rest).map(|bytes| u16::from_be_bytes(bytes).into()),
+        0xce => array(rest).map(|bytes| u32::from_be_bytes(bytes).into()),
+        0xcf => array(rest).map(u64::from_be_bytes),
+        _ => None,
+    }
+}
+
+fn bin(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let [tag] = array(rest)?;
+    let (length, after) = match tag {
+        0xc4 => length::<1>(rest),
+        0xc5 => length::<2>(rest),
+        0xc6 => length::<4>(rest),
+        _ => None,
+    }?;
+    let (bytes, after) = after.split_at_checked(length)?;
+    *rest = after;
+    Some(bytes.to_vec())
+}
+
+fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(*taken)
 }
 
 fn length<const N: usize>(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -67,6 +122,41 @@ pub(crate) fn write_optional_bytes(bytes: Option<&[u8]>) -> Vec<u8> {
     packed
 }
 
+/// Writes as the host does.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn write_state_proof(proof: &StateProof) -> Vec<u8> {
+    let mut packed = Vec::new();
+    let hash = |packed: &mut Vec<u8>, hash: &[u8; 32]| {
+        for byte in hash {
+            match byte {
+                0..=0x7f => packed.push(*byte),
+                _ => packed.extend([0xcc, *byte]),
+            }
+        }
+    };
+    hash(&mut packed, &proof.domain.0);
+    match proof.number {
+        number @ 0..=0x7f => packed.push(number as u8),
+        number @ 0x80..=0xff => packed.extend([0xcc, number as u8]),
+        number @ 0x100..=0xffff => {
+            packed.push(0xcd);
+            packed.extend((number as u16).to_be_bytes());
+        }
+        number @ 0x1_0000..=0xffff_ffff => {
+            packed.push(0xce);
+            packed.extend((number as u32).to_be_bytes());
+        }
+        number => {
+            packed.push(0xcf);
+            packed.extend(number.to_be_bytes());
+        }
+    }
+    hash(&mut packed, &proof.state_root);
+    packed.extend(write_optional_bytes(Some(&proof.payload)));
+    packed.extend(write_optional_bytes(Some(&proof.proof)));
+    packed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +178,27 @@ mod tests {
             assert_eq!(read_optional_bytes(&packed[..packed.len() - 1]), None, "truncated");
             assert_eq!(read_optional_bytes(&[&packed[..], &[0]].concat()), None, "extended");
         }
+    }
+
+    /// As `msgpacker` 0.4 packs the struct.
+    #[test]
+    fn state_proofs_are_their_fields_one_after_the_other() {
+        let proof = |number| StateProof {
+            domain: DomainId([0x7f; 32]),
+            number,
+            state_root: [0x80; 32],
+            payload: vec![1],
+            proof: vec![2, 3],
+        };
+        let fixture = [&[0x7f; 32][..], &[5], &[0xcc, 0x80].repeat(32), &[0xc4, 1, 1, 0xc4, 2, 2, 3]].concat();
+        assert_eq!(write_state_proof(&proof(5)), fixture);
+        for number in [0, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000, 0xffff_ffff, 0x1_0000_0000, u64::MAX] {
+            let packed = write_state_proof(&proof(number));
+            assert_eq!(read_state_proof(&packed), Some(proof(number)));
+            assert_eq!(read_state_proof(&[&packed[..], &[0]].concat()), None, "extended");
+            assert!((0..packed.len()).all(|cut| read_state_proof(&packed[..cut]).is_none()), "truncated");
+        }
+        assert_eq!(read_state_proof(&[&[0xcd, 1, 0][..], &fixture[1..]].concat()), None, "256 is no byte");
     }
 
     #[test]

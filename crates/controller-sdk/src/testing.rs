@@ -9,14 +9,14 @@
 //! assert_eq!(runtime.log(), ["read it"]);
 //! ```
 
-use crate::{CallError, HostErrorCode};
+use crate::{CallError, HostErrorCode, ValidatedBlock};
 use alloc::{
     collections::BTreeMap,
     rc::Rc,
     string::{String, ToString},
     vec::Vec,
 };
-use coprocessor_types::{ProgramId, Root, Witness};
+use coprocessor_types::{ProgramId, Root, StateProof, Witness};
 use core::{cell::RefCell, fmt::Display};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -36,7 +36,15 @@ struct State {
     full: bool,
     program: ProgramId,
     root: Root,
+    node: Option<Node>,
+    domains: Option<Domains>,
 }
+
+/// Answers JSON-RPC: chain, method and parameters to the result or a host error.
+type Node = Rc<dyn Fn(&str, &str, &Value) -> Result<Value, HostErrorCode>>;
+
+/// Proves state: domain and arguments to the proof or a host error.
+type Domains = Rc<dyn Fn(&str, &Value) -> Result<StateProof, HostErrorCode>>;
 
 /// The host of the current thread's controller calls until it is dropped. Tests run in threads of their own, so each
 /// has its own host.
@@ -83,6 +91,23 @@ impl Runtime {
         self
     }
 
+    /// Answers [`host::rpc`](crate::host::rpc): chain, method and parameters to the result, or the code it fails with.
+    /// Without this no chain has a node.
+    pub fn with_rpc(self, node: impl Fn(&str, &str, &Value) -> Result<Value, HostErrorCode> + 'static) -> Self {
+        self.0.borrow_mut().node = Some(Rc::new(node));
+        self
+    }
+
+    /// Answers [`host::get_state_proof`](crate::host::get_state_proof): domain and arguments to the proof, or the code it
+    /// fails with. Without this no domain proves anything.
+    pub fn with_state_proofs(
+        self,
+        prove: impl Fn(&str, &Value) -> Result<StateProof, HostErrorCode> + 'static,
+    ) -> Self {
+        self.0.borrow_mut().domains = Some(Rc::new(prove));
+        self
+    }
+
     /// Makes every write to the volume fail, as a full one does.
     pub fn with_full_volume(self) -> Self {
         self.0.borrow_mut().full = true;
@@ -119,6 +144,38 @@ impl Runtime {
     ) -> Result<Value, CallError> {
         let result = self.call(|args| crate::run(entrypoint, args), args)?;
         Ok(serde_json::from_slice(&result).expect("what was written as JSON reads back"))
+    }
+
+    /// Calls a domain controller's `validate_block` with JSON arguments.
+    ///
+    /// # Errors
+    /// What the sandbox would report as the controller's message.
+    ///
+    /// # Panics
+    /// Where the controller does.
+    pub fn validate_block<A: DeserializeOwned, E: Display>(
+        &self,
+        validate_block: impl FnOnce(A) -> Result<ValidatedBlock, E>,
+        args: &Value,
+    ) -> Result<ValidatedBlock, CallError> {
+        let result = self.call(|args| crate::validate_block(validate_block, args), args)?;
+        Ok(serde_json::from_slice(&result).expect("a block reads back"))
+    }
+
+    /// Calls a domain controller's `get_state_proof` with JSON arguments.
+    ///
+    /// # Errors
+    /// What the sandbox would report as the controller's message.
+    ///
+    /// # Panics
+    /// Where the controller does.
+    pub fn get_state_proof<A: DeserializeOwned, E: Display>(
+        &self,
+        get_state_proof: impl FnOnce(A) -> Result<StateProof, E>,
+        args: &Value,
+    ) -> Result<StateProof, CallError> {
+        let result = self.call(|args| crate::get_state_proof(get_state_proof, args), args)?;
+        Ok(serde_json::from_slice(&result).expect("a state proof reads back"))
     }
 
     /// A file of the volume.
@@ -170,7 +227,10 @@ fn normal(path: &str) -> String {
 /// The host calls, answered by the thread's [`Runtime`].
 pub(crate) mod calls {
     use super::*;
-    use crate::{msgpack::write_optional_bytes, sys::Buffer};
+    use crate::{
+        msgpack::{write_optional_bytes, write_state_proof},
+        sys::Buffer,
+    };
 
     fn host<R>(call: impl FnOnce(&mut State) -> R) -> R {
         let state = HOST.with_borrow(Clone::clone);
@@ -235,12 +295,31 @@ pub(crate) mod calls {
         *hash = host(|state| state.root.0);
         0
     }
+
+    pub(crate) fn get_state_proof(domain: &[u8], args: &[u8], buffer: &mut Buffer) -> i32 {
+        let Some(prove) = host(|state| state.domains.clone()) else { return HostErrorCode::StateProof.as_i32() };
+        let Ok(args) = serde_json::from_slice(args) else { return HostErrorCode::Json.as_i32() };
+        match prove(&text(domain), &args) {
+            Ok(proof) => buffer.put(&write_state_proof(&proof)),
+            Err(code) => code.as_i32(),
+        }
+    }
+
+    pub(crate) fn alchemy(chain: &[u8], method: &[u8], params: &[u8], buffer: &mut Buffer) -> i32 {
+        // Not called while the host is borrowed: it may ask the host itself.
+        let Some(node) = host(|state| state.node.clone()) else { return HostErrorCode::NoRpcKey.as_i32() };
+        let Ok(params) = serde_json::from_slice(params) else { return HostErrorCode::Json.as_i32() };
+        match node(&text(chain), &text(method), &params) {
+            Ok(result) => buffer.put(result.to_string().as_bytes()),
+            Err(code) => code.as_i32(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host, json};
+    use crate::{DomainId, host, json};
 
     #[test]
     fn host_calls_read_back_what_they_wrote() {
@@ -261,6 +340,51 @@ mod tests {
         let _runtime = Runtime::new().with_full_volume();
         let error = host::set_storage_file("a", b"").unwrap_err();
         assert_eq!(error.code, HostErrorCode::Storage);
+    }
+
+    #[test]
+    fn a_chains_node_is_asked() {
+        let runtime = Runtime::new();
+        let ask = |chain| host::rpc(chain, "eth_chainId", &json!([1]));
+        assert_eq!(ask("a").unwrap_err().code, HostErrorCode::NoRpcKey);
+        let _runtime = runtime.with_rpc(|chain, method, params| match chain {
+            "a" => Ok(json!({ "asked": [method, params] })),
+            _ => Err(HostErrorCode::RpcResult),
+        });
+        assert_eq!(ask("a"), Ok(json!({ "asked": ["eth_chainId", [1]] })));
+        assert_eq!(ask("b").unwrap_err().code, HostErrorCode::RpcResult);
+    }
+
+    #[test]
+    fn a_domain_is_asked_for_a_proof() {
+        let proof = StateProof {
+            domain: DomainId([1; 32]),
+            number: 300,
+            state_root: [9; 32],
+            payload: [2].into(),
+            proof: [3].into(),
+        };
+        let runtime = Runtime::new();
+        assert_eq!(host::get_state_proof("d", &json!({})).unwrap_err().code, HostErrorCode::StateProof);
+        let answer = proof.clone();
+        let _runtime = runtime.with_state_proofs(move |domain, args| match (domain, args["number"].as_u64()) {
+            ("d", Some(300)) => Ok(answer.clone()),
+            _ => Err(HostErrorCode::Payload),
+        });
+        assert_eq!(host::get_state_proof("d", &json!({ "number": 300 })), Ok(proof));
+        assert_eq!(host::get_state_proof("e", &json!({})).unwrap_err().code, HostErrorCode::Payload);
+    }
+
+    #[test]
+    fn a_domains_functions_are_called_through_json() {
+        let runtime = Runtime::new();
+        let block = ValidatedBlock { number: 7, root: [3; 32], payload: [1, 2].into() };
+        let validate = |number: u64| Ok::<_, String>(ValidatedBlock { number, ..block.clone() });
+        assert_eq!(runtime.validate_block(validate, &json!(7)), Ok(block.clone()));
+        let as_json = serde_json::to_value(&block).unwrap();
+        assert_eq!((&as_json["root"][31], &as_json["payload"]), (&json!(3), &json!([1, 2])));
+        let prove = |_: Value| Err::<StateProof, _>("no");
+        assert_eq!(runtime.get_state_proof(prove, &json!({})), Err(CallError::Refused("no".into())));
     }
 
     #[test]

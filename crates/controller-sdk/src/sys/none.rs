@@ -38,6 +38,14 @@ pub(crate) fn get_historical(_: &mut [u8; 32]) -> i32 {
     no_host()
 }
 
+pub(crate) fn alchemy(_: &[u8], _: &[u8], _: &[u8], _: &mut Buffer) -> i32 {
+    no_host()
+}
+
+pub(crate) fn get_state_proof(_: &[u8], _: &[u8], _: &mut Buffer) -> i32 {
+    no_host()
+}
+
 pub(crate) fn panic(_: &[u8]) {
     no_host();
 }

@@ -18,6 +18,22 @@ mod import {
         pub(super) fn set_raw_storage(ptr: *const u8, len: usize) -> i32;
         pub(super) fn get_controller(ptr: *mut u8) -> i32;
         pub(super) fn get_historical(ptr: *mut u8) -> i32;
+        pub(super) fn get_state_proof(
+            domain: *const u8,
+            domain_len: usize,
+            args: *const u8,
+            args_len: usize,
+            ptr: *mut u8,
+        ) -> i32;
+        pub(super) fn alchemy(
+            chain: *const u8,
+            chain_len: usize,
+            method: *const u8,
+            method_len: usize,
+            params: *const u8,
+            params_len: usize,
+            ptr: *mut u8,
+        ) -> i32;
     }
 }
 
@@ -85,4 +101,24 @@ pub(crate) fn get_controller(hash: &mut [u8; 32]) -> i32 {
 pub(crate) fn get_historical(hash: &mut [u8; 32]) -> i32 {
     // SAFETY: the host writes 32 bytes.
     unsafe { import::get_historical(hash.as_mut_ptr()) }
+}
+
+pub(crate) fn alchemy(chain: &[u8], method: &[u8], params: &[u8], buffer: &mut Buffer) -> i32 {
+    // SAFETY: the host reads the slices during the call; the buffer has the capacity the host may fill.
+    unsafe {
+        import::alchemy(
+            chain.as_ptr(),
+            chain.len(),
+            method.as_ptr(),
+            method.len(),
+            params.as_ptr(),
+            params.len(),
+            buffer.0.as_mut_ptr(),
+        )
+    }
+}
+
+pub(crate) fn get_state_proof(domain: &[u8], args: &[u8], buffer: &mut Buffer) -> i32 {
+    // SAFETY: the host reads the slices during the call; the buffer has the capacity the host may fill.
+    unsafe { import::get_state_proof(domain.as_ptr(), domain.len(), args.as_ptr(), args.len(), buffer.0.as_mut_ptr()) }
 }
