@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const SDK: [&str; 4] = ["types", "merkle", "circuit-sdk", "controller-sdk"];
+const SDK: [&str; 5] = ["types", "merkle", "circuit-sdk", "controller-sdk", "ethereum"];
 
 fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));

@@ -10,8 +10,13 @@ use crate::{
 use std::path::Path;
 
 const TARGET: &str = "riscv64imac-unknown-none-elf";
-const CRATES: [&str; 4] =
-    ["coprocessor-types", "coprocessor-merkle", "coprocessor-circuit-sdk", "coprocessor-controller-sdk"];
+const CRATES: [&str; 5] = [
+    "coprocessor-types",
+    "coprocessor-merkle",
+    "coprocessor-circuit-sdk",
+    "coprocessor-controller-sdk",
+    "coprocessor-ethereum",
+];
 
 /// Compiles the `no_std` crates of the workspace in `root` for a target that has no standard library.
 ///

@@ -65,7 +65,7 @@ mod tests {
         assert!(dependencies.contains_key("sp1-zkvm"), "also those of one target");
         assert!(dependencies.contains_key("proptest"), "also those of tests");
         assert!(!dependencies.contains_key("tokio"));
-        assert_eq!(workspace["members"].as_array().unwrap().len(), 4);
+        assert_eq!(workspace["members"].as_array().unwrap().len(), 5);
         assert!(workspace.contains_key("lints") && workspace.contains_key("package"));
     }
 }
