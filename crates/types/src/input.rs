@@ -75,7 +75,7 @@ impl CircuitInput {
     ///
     /// # Errors
     /// Anything that [`to_bytes`](Self::to_bytes) does not write: truncated, left over, unknown version or tag, more
-    /// siblings than a tree is deep. Allocates no more than the input is long.
+    /// siblings than a tree is deep. What it allocates is in proportion to the input's length, whatever counts it announces.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let version = reader.u8()?;
