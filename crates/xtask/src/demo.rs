@@ -1,6 +1,7 @@
 //! From a build to a verified proof, with each stage shown as it happens.
 
 mod by_hand;
+mod chain;
 mod claim;
 mod stages;
 
@@ -12,6 +13,7 @@ use crate::{
     tools,
 };
 use anyhow::{Context, Result, bail};
+use chain::Chain;
 use claim::ProofFile;
 use coprocessor_api::{
     ProofView, ProverView, TaskRequest, TaskState, TaskView,
@@ -95,9 +97,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let data = tempfile::Builder::new().prefix("coprocessor-demo-").tempdir()?;
     let kept = cargo.target().join("demo").join(kind);
     let folders = Folders { data: data.path().to_owned(), logs: kept.clone() };
-    let service = Service::new(&programs, backend, folders)?;
+    let mut service = Service::new(&programs, backend, folders)?;
+    let mut chain = None;
+    if guest.name == chain::GUEST && options.args.is_none() {
+        let started = Chain::start(cargo.root())?;
+        service = service.with_flags(["--rpc-file".into(), started.write_rpc_file(data.path())?.into()]);
+        guest.example = started.example();
+        chain = Some((started, chain::domain_controller(cargo.root())?));
+    }
     with_service(service, async |service| {
-        let demo = Demo { programs: &programs, guest: &guest, kind, kept: &kept };
+        let demo = Demo { programs: &programs, guest: &guest, kind, kept: &kept, chain: chain.as_ref() };
         let client = demo.show(service).await?;
         if options.keep {
             by_hand::show_running(&programs, client.base_url(), service.prover_url(), &guest, &kept);
@@ -161,6 +170,8 @@ struct Demo<'a> {
     guest: &'a Guest,
     kind: &'a str,
     kept: &'a Path,
+    /// The chain that the guest reads, and the controller of its domain.
+    chain: Option<&'a (Chain, Vec<u8>)>,
 }
 
 /// What a task came to.
@@ -176,6 +187,9 @@ impl Demo<'_> {
         let proof = client.proof(&proved.task.id.parse()?).await?;
         let file = ProofFile::write(&self.kept.join("proof.json"), &proof)?;
         self.verify(&file, &proof).await?;
+        if let Some((chain, _)) = self.chain {
+            tokio::task::block_in_place(|| chain.compare(&proof.output.0))?;
+        }
         let stored = self.read_stored(&client, program).await?;
         self.report(service, &proved, &proof, stored)?;
         terminal::field("proof", file.path().display());
@@ -196,7 +210,11 @@ impl Demo<'_> {
         let deployed = client.deploy(self.guest.deployment()).await.context("the program was not deployed")?;
         let (name, id) = (&self.guest.name, &deployed.program.id);
         deploying.done(format!("{name} as program {id}"));
-        Ok((client, id.parse()?))
+        let id = id.parse()?;
+        if let Some((chain, controller)) = self.chain {
+            chain.append(&client, controller.clone()).await?;
+        }
+        Ok((client, id))
     }
 
     /// Has the guest's example proved, and shows each event as it comes.

@@ -58,6 +58,7 @@ pub(crate) struct Service<'a> {
     prover: Option<Program>,
     coprocessor: Option<Program>,
     prover_url: String,
+    flags: Vec<OsString>,
 }
 
 impl<'a> Service<'a> {
@@ -66,7 +67,21 @@ impl<'a> Service<'a> {
         std::fs::create_dir_all(&folders.logs)?;
         std::fs::create_dir_all(&folders.data)?;
         let secret = random_secret()?;
-        Ok(Self { programs, backend, folders, secret, prover: None, coprocessor: None, prover_url: String::new() })
+        Ok(Self {
+            programs,
+            backend,
+            folders,
+            secret,
+            prover: None,
+            coprocessor: None,
+            prover_url: String::new(),
+            flags: Vec::new(),
+        })
+    }
+
+    /// With more flags for the coprocessor.
+    pub(crate) fn with_flags(self, flags: impl IntoIterator<Item = OsString>) -> Self {
+        Self { flags: flags.into_iter().collect(), ..self }
     }
 
     /// Starts the prover node; returns its address once it listens. It may still have to warm up.
@@ -88,6 +103,7 @@ impl<'a> Service<'a> {
         if !self.prover_url.is_empty() {
             arguments.extend(["--prover".into(), self.prover_url.clone().into()]);
         }
+        arguments.extend(self.flags.iter().cloned());
         let (name, executable) = ("coprocessor", &self.programs.coprocessor);
         let program = Program::start(name, executable, &self.folders.logs, arguments, &self.secret)?;
         let program = self.coprocessor.insert(program);

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coprocessor-merkle", &["coprocessor-types"]),
     ("coprocessor-circuit-sdk", &["coprocessor-types", "coprocessor-merkle"]),
     ("coprocessor-controller-sdk", &["coprocessor-types"]),
+    ("coprocessor-ethereum", &["coprocessor-types", "coprocessor-circuit-sdk"]),
     ("coprocessor-vfs", &[]),
     ("coprocessor-outbound", &[]),
     ("coprocessor-store", &["coprocessor-types", "coprocessor-merkle"]),
@@ -34,13 +35,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "coprocessor-outbound",
         ],
     ),
-    ("coprocessor-api", &["coprocessor-types"]),
+    ("coprocessor-api", &["coprocessor-types", "coprocessor-merkle"]),
     ("coprocessor-guest-build", &[]),
     ("coprocessor-test-servers", &[]),
     (
         "coprocessor",
         &[
             "coprocessor-types",
+            "coprocessor-merkle",
             "coprocessor-api",
             "coprocessor-engine",
             "coprocessor-prover",
@@ -51,6 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("coprocessor-prover-node", &["coprocessor-types", "coprocessor-prover", "coprocessor-prover-sp1"]),
+    ("coprocessor-state-proof", &["coprocessor-ethereum"]),
     ("coprocessor-cli", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build"]),
     ("coprocessor-chaos", &["coprocessor-types", "coprocessor-api", "coprocessor-test-servers"]),
     ("xtask", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build", "coprocessor-test-servers"]),
@@ -62,9 +65,12 @@ const TEST_ROOMS: &[&str] = &["coprocessor-e2e"];
 /// Who alone knows a thing: crates with these names, directly or as development dependencies too.
 const KNOWN_BY: &[(&str, &[&str])] = &[
     // HTTP
-    (r"axum(-.*)?|tower-http|utoipa-(axum|swagger-ui)", &["coprocessor"]),
+    (r"axum(-.*)?|tower-http", &["coprocessor", "coprocessor-state-proof"]),
+    (r"utoipa-(axum|swagger-ui)", &["coprocessor"]),
     // … which the store names only to choose its TLS for object_store.
-    (r"reqwest", &["coprocessor-api", "coprocessor-outbound", "coprocessor-store"]),
+    (r"reqwest", &["coprocessor-api", "coprocessor-outbound", "coprocessor-state-proof", "coprocessor-store"]),
+    // Ethereum
+    (r"alloy-.*", &["coprocessor-ethereum"]),
     // SQL and blobs
     (r"rusqlite|libsqlite3-sys|sqlx.*|tokio-postgres(-.*)?|deadpool-postgres|postgres.*", &["coprocessor-store"]),
     (r"object_store", &["coprocessor-store"]),
@@ -83,7 +89,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
 ];
 
 /// Crates for the guests: compiled for a bare target, so without the standard library.
-const NO_STD: &[&str] = &["types", "merkle", "circuit-sdk", "controller-sdk"];
+const NO_STD: &[&str] = &["types", "merkle", "circuit-sdk", "controller-sdk", "ethereum"];
 
 fn members(metadata: &Metadata) -> impl Iterator<Item = &Package> {
     metadata.packages.iter().filter(|package| metadata.workspace_members.contains(&package.id))
@@ -201,7 +207,7 @@ fn words_of_one_room_are_spoken_in_no_other() {
             // … and the servers for tests, which ask one whether it is up.
             &["store", "test-servers"],
         ),
-        ("axum's types", r"\baxum::", &["coprocessor"]),
+        ("axum's types", r"\baxum::", &["coprocessor", "state-proof"]),
     ];
     let mut broken = Vec::new();
     for (what, pattern, rooms) in rules {
