@@ -142,8 +142,12 @@ impl Engine {
         let root = self.inner.current_root().await?.root;
         let _turn = self.inner.turns.take(program.id).await;
         for conflicts in 1..=CONFLICTS {
-            let ControllerRun { run, write, store_away } =
-                self.run(&program, Export::Entrypoint, args.clone(), root).await?;
+            let run = self.run(&program, Export::Entrypoint, args.clone(), root).await;
+            if matches!(run, Err(EngineError::VolumeBusy(_))) {
+                conflict_pause(conflicts).await;
+                continue;
+            }
+            let ControllerRun { run, write, store_away } = run?;
             let result = run.result.map_err(|error| failed(&error, run.log.clone(), store_away))?;
             if !write.is_empty() {
                 match self.inner.store.write_volume(program.id, write).await {

@@ -10,12 +10,18 @@ use crate::{
     controllers::{ControllerCall, ControllerRun, Subject},
     failure::{Reason, StepError},
     heartbeat::HeldClaim,
+    place::Place,
     witness::parse,
 };
 
 impl Inner {
     /// Runs `get_witnesses` and encodes the circuit's input at the task's root.
-    pub(crate) async fn execute(self: &Arc<Self>, task: &Task, held: &HeldClaim) -> Result<StepOutcome, StepError> {
+    pub(crate) async fn execute(
+        self: &Arc<Self>,
+        task: &Task,
+        held: &HeldClaim,
+        place: &Place,
+    ) -> Result<StepOutcome, StepError> {
         let call = ControllerCall {
             subject: Subject::Program(task.program),
             controller: task.controller,

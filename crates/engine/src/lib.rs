@@ -44,6 +44,8 @@ mod turns;
 mod upkeep;
 mod verification;
 mod volumes;
+#[cfg(test)]
+mod waits;
 mod watch;
 mod webhooks;
 mod witness;
