@@ -1,7 +1,8 @@
 //! Two coprocessors on one PostgreSQL and one S3-compatible store.
 
 use crate::{
-    guests::{LONG, counter, hello_circuit},
+    domains,
+    guests::{LONG, counter, echo, hello_circuit},
     service::{Service, json_of, until},
 };
 use coprocessor_api::{
@@ -47,6 +48,48 @@ impl Shared {
             ("AWS_SECRET_ACCESS_KEY", self.s3.secret_key()),
         ];
         Service::start_with(&flags.iter().map(String::as_str).collect::<Vec<_>>(), &environment)
+    }
+}
+
+/// Blocks come one after the other, whoever appends them, and every coprocessor pins tasks to the root they make.
+#[tokio::test]
+async fn coprocessors_append_to_one_history_of_roots() {
+    let Some(shared) = Shared::start() else { return };
+    let (one, two) = (shared.service("one"), shared.service("two"));
+    domains::register(&one).await;
+    let appended = |service: &Service, first: u64| {
+        let client = service.client();
+        async move {
+            for number in (first..20).step_by(2) {
+                client.append(domains::NAME, &domains::one_block(number)).await.unwrap();
+            }
+        }
+    };
+    tokio::join!(appended(&one, 0), appended(&two, 1));
+    let taken = two.client().append(domains::NAME, &domains::one_block(4)).await;
+    assert!(taken.is_err(), "{taken:?}");
+    let roots = one.client().roots(None, None).await.unwrap();
+    assert_eq!(roots, two.client().roots(None, None).await.unwrap());
+    assert_eq!(roots.items.iter().map(|root| root.version).collect::<Vec<_>>(), (0..=20).collect::<Vec<_>>());
+    let mut numbers: Vec<_> =
+        roots.items.iter().filter_map(|root| root.block.as_ref()).map(|block| block.number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<_>>(), "none is lost, and none is there twice");
+    let steps = two.client().transitions(&roots.items[0].root.parse().unwrap(), None, None).await.unwrap().items;
+    for (before, step) in roots.items.iter().zip(&steps) {
+        step.verify(&before.root.parse().unwrap(), &step.to.parse().unwrap()).unwrap();
+    }
+    assert_eq!(steps.len(), 20);
+
+    let program = one.deploy(&echo(), &hello_circuit()).await;
+    let newest = roots.items[20].root.clone();
+    for service in [&one, &two] {
+        until("it is known that there is a newer root", async || {
+            service.get("/api/v1/roots/current").await["root"] == newest.as_str()
+        })
+        .await;
+        let task = service.submit(&program, json!([{"Data": b"Ada"}])).await;
+        assert_eq!(service.delivered(&task).await.root, newest);
     }
 }
 

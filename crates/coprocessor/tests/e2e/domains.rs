@@ -13,7 +13,7 @@ use coprocessor_types::{BlobDigest, DomainId, InstanceId, Root, TrustId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-const NAME: &str = "chain";
+pub(crate) const NAME: &str = "chain";
 
 fn args(number: u64) -> Value {
     json!({"number": number, "root": state_root(number), "payload": payload(number)})
@@ -33,7 +33,8 @@ fn witness(number: u64) -> Value {
     json!([{"StateProof": {"domain": domain.0, "number": number, "state_root": root, "payload": payload, "proof": []}}])
 }
 
-async fn register(service: &Service) {
+/// Registers the domain [`NAME`], which takes every block.
+pub(crate) async fn register(service: &Service) {
     let request = DomainRequest {
         name: NAME.into(),
         controller: Base64(echo()),
@@ -42,6 +43,11 @@ async fn register(service: &Service) {
         trust: TrustPolicy::ControllerOnly,
     };
     assert!(service.client().add_domain(&request).await.unwrap().created);
+}
+
+/// A request to append a block to it.
+pub(crate) fn one_block(number: u64) -> AppendRequest {
+    AppendRequest { args: Some(args(number)), blocks: None }
 }
 
 async fn append(service: &Service, numbers: impl IntoIterator<Item = u64>) -> AppendView {
@@ -83,7 +89,7 @@ async fn blocks_are_appended_and_shown_at_roots_by_the_rules() {
     let appended = append(&service, [5, 2]).await;
     assert_eq!((appended.previous_root.as_str(), appended.blocks.len()), (empty.to_string().as_str(), 2));
     assert_eq!(appended.blocks[0].log, ["looking at it"]);
-    let one = client.append(NAME, &AppendRequest { args: Some(args(9)), blocks: None }).await.unwrap();
+    let one = client.append(NAME, &one_block(9)).await.unwrap();
     assert_eq!(one.previous_root, appended.root);
     let root = current(&client).await;
     assert_eq!((one.root, root), (root.to_string(), root_by_the_rules(instance, id, &[2, 5, 9])));

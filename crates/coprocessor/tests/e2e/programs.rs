@@ -168,10 +168,10 @@ async fn a_witness_of_a_domain_nobody_registered_is_refused() {
     .unwrap();
     let program = service.deploy(&controller, &hello_circuit()).await;
     let dry = service.post(&format!("/api/v1/programs/{program}/execute"), &json!({}));
-    service.refuses("a dry run", dry, 422, "unknown_domain").await;
+    service.refuses("a dry run", dry, 422, "state_not_in_root").await;
     let task = service.submit(&program, json!({})).await;
     let failure = service.finished(&task).await.failure.unwrap();
-    assert_eq!((failure.code.as_str(), failure.retryable), ("unknown_domain", false));
+    assert_eq!((failure.code.as_str(), failure.retryable), ("state_not_in_root", false));
 }
 
 #[cfg(not(feature = "sp1-core"))]
