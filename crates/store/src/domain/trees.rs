@@ -6,23 +6,24 @@
 
 use crate::StoreError;
 use coprocessor_merkle::{
-    BlockAppend, Key, Opening, Place, Value, block_key, domain_key, domain_value,
+    BlockAppend, Key, Opening, Place, Tree, Value, block_key, domain_key, domain_value,
     history::{self, HistoryError, Opened, Superseded, Write, Writes},
     instance_key,
 };
 use coprocessor_types::{BlockNumber, DomainId, InstanceId, Root, TrustId};
 use lru::LruCache;
 use std::{
+    collections::BTreeMap,
     fmt,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Writes kept in memory: some 30 MB, in trees of a million leaves. All that is near the roots of recent versions fits.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1 << 14).expect("it is not zero");
+
+/// Writes of the root tree kept of one call: its blocks are all of one domain, whose place alone changes with them.
+const RECENT_ROOTS: u64 = 64;
 
 /// A version of one tree: the root tree's number is 0, a domain's is its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -247,6 +248,39 @@ pub(crate) fn superseded<L: Logs>(
     Ok(cuts)
 }
 
+/// Roots that a check of the store follows back from the newest one.
+pub(crate) const FOLLOWED: u64 = 2000;
+
+/// Blocks that a check of the store builds the newest root from anew; with more it does not.
+pub(crate) const REBUILT: u64 = 100_000;
+
+/// The root of all those blocks, in its plainest form.
+#[derive(Default)]
+pub(crate) struct Rebuilt {
+    domains: BTreeMap<DomainId, Tree>,
+}
+
+impl Rebuilt {
+    pub(crate) fn add(&mut self, domain: DomainId, number: BlockNumber, value: Value) {
+        self.domains.entry(domain).or_default().insert(block_key(number), value);
+    }
+
+    pub(crate) fn root(&self, instance: &InstanceId) -> Root {
+        let held = self.domains.iter().map(|(domain, tree)| (domain_key(domain), domain_value(&tree.root())));
+        held.chain([(instance_key(), Value(instance.0))]).collect::<Tree>().root()
+    }
+}
+
+/// What a check says of a newest root that is not that of the blocks.
+pub(crate) fn other_root(newest: &Root, rebuilt: &Root) -> Option<String> {
+    (newest != rebuilt).then(|| format!("the newest root is {newest}, and that of all blocks is {rebuilt}"))
+}
+
+/// What a check says of roots that do not follow from each other.
+pub(crate) fn not_followed(from: u64, to: u64, error: &StoreError) -> String {
+    format!("the roots from version {from} to {to} do not follow from their blocks: {error}")
+}
+
 /// Bytes of so many siblings as they are stored.
 pub(crate) const fn siblings_len(siblings: usize) -> usize {
     siblings * 40
@@ -267,18 +301,12 @@ pub(crate) fn damaged<E: From<StoreError>>(error: HistoryError<E>) -> E {
 pub(crate) struct Cache {
     instance: Entry,
     writes: Mutex<LruCache<TreeVersion, Entry>>,
-    /// The version of the newest root that is known to be committed.
-    committed: AtomicU64,
 }
 
 impl Cache {
     pub(crate) fn new(instance: InstanceId) -> Self {
         let leaf = Write::from_parts(instance_key(), Value(instance.0), 0, &[]).expect("a leaf alone is a write");
-        Self {
-            instance: Entry { write: Arc::new(leaf), holds: None },
-            writes: Mutex::new(LruCache::new(KEPT)),
-            committed: AtomicU64::new(0),
-        }
+        Self { instance: Entry { write: Arc::new(leaf), holds: None }, writes: Mutex::new(LruCache::new(KEPT)) }
     }
 
     pub(crate) fn get(&self, at: TreeVersion) -> Option<Entry> {
@@ -290,20 +318,18 @@ impl Cache {
         self.writes().put(at, entry);
     }
 
-    /// Keeps what a commit made that has just been answered: each block's writes with the tip they made.
+    /// Keeps what a commit made that has just been answered: each block's writes with the tip they made. Of the root tree only the
+    /// last: the next append goes on from there.
     pub(crate) fn keep_appended(&self, appended: Vec<(Tip, Appended)>) {
         let Some((Tip { root: newest, .. }, _)) = appended.last() else { return };
-        self.committed.fetch_max(*newest, Ordering::AcqRel);
+        let recent = newest.saturating_sub(RECENT_ROOTS);
         let mut writes = self.writes();
         for (tip, Appended { block, root }) in appended {
             writes.put(tip.domain, block);
-            writes.put(TreeVersion::of_root(tip.root), root);
+            if tip.root > recent {
+                writes.put(TreeVersion::of_root(tip.root), root);
+            }
         }
-    }
-
-    /// The version of a root that is committed, and with it all before it.
-    pub(crate) fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
     }
 
     /// Forgets all.

@@ -115,7 +115,8 @@ pub fn backup(directory: &Path, to: &Path) -> Result<BackupReport, StoreError> {
 
 /// Makes a store in `directory`, which must not be there or be empty, from the backup in `from`. Everything in it is
 /// checked. The store goes on from the backup's moment: tasks that were under way are claimed again, under fences that no
-/// prover node has seen, and new events have numbers that no reader has seen. Blocks for as long as copying takes.
+/// prover node has seen, and new events have numbers that no reader has seen. Roots that were made after that moment are
+/// no roots of it, and it makes others in their place. Blocks for as long as copying takes.
 ///
 /// # Errors
 /// [`StoreError::NotEmpty`], [`StoreError::BadBackup`], [`StoreError::Schema`] and whatever the system or the database

@@ -1,6 +1,16 @@
 //! What must be true of the rows together.
 
-use super::fault::Fault;
+use super::{
+    fault::Fault,
+    roots,
+    row::{corrupt, to_sorted},
+};
+use crate::{
+    StoreError,
+    domain::trees::{Cache, FOLLOWED, REBUILT, Rebuilt, not_followed, other_root},
+};
+use coprocessor_merkle::block_value;
+use coprocessor_types::{DomainId, TrustId};
 use rusqlite::Connection;
 
 /// Sentences for people, and how many rows each is true of: none in a sound store.
@@ -50,6 +60,28 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "SELECT count(*) FROM blob_totals \
          WHERE blobs <> (SELECT count(*) FROM blobs) OR bytes <> (SELECT coalesce(sum(size), 0) FROM blobs)",
     ),
+    ("roots are missing from their line", "SELECT coalesce(max(version), 0) - count(*) FROM roots"),
+    (
+        "blocks are missing from their domains' trees",
+        "SELECT coalesce(sum(newest - blocks), 0) FROM \
+         (SELECT max(key) & 0xFFFFFFFFFF AS newest, count(*) AS blocks FROM blocks GROUP BY domain)",
+    ),
+    (
+        "blocks and roots do not name each other",
+        "SELECT (SELECT count(*) FROM roots \
+                 WHERE version IS NOT (SELECT made FROM blocks WHERE key = roots.block AND domain = key >> 40)) \
+              + (SELECT count(*) FROM blocks WHERE key IS NOT (SELECT block FROM roots WHERE version = made))",
+    ),
+    (
+        "blocks name another highest number than there is",
+        "SELECT count(*) FROM \
+         (SELECT latest, max(number) OVER (PARTITION BY domain ORDER BY key) AS highest FROM blocks) \
+         WHERE latest <> highest",
+    ),
+    (
+        "line of roots begins after its end",
+        "SELECT count(*) FROM instance WHERE oldest_root > (SELECT coalesce(max(version), 0) FROM roots)",
+    ),
 ];
 
 /// What SQLite itself finds wrong with the file, then what these rows contradict each other in; all in one view.
@@ -69,6 +101,37 @@ pub(super) fn contradictions(db: &Connection) -> Result<Vec<String>, Fault> {
         if rows > 0 {
             found.push(format!("{rows} {sentence}"));
         }
+    }
+    found.extend(of_roots(&view)?);
+    Ok(found)
+}
+
+/// Follows the newest roots from block to block, and builds the newest from all blocks where there are not too many. Nothing that
+/// is in memory counts.
+fn of_roots(view: &Connection) -> Result<Vec<String>, Fault> {
+    let instance = super::instance(view)?;
+    let newest = roots::current(view, &instance)?;
+    let mut found = Vec::new();
+    let from = newest.version.saturating_sub(FOLLOWED).max(roots::oldest(view)?);
+    let followed = roots::transitions(view, &instance, &Cache::new(instance), (from, newest.version), usize::MAX);
+    match followed.map_err(StoreError::from) {
+        Ok(_) => {}
+        Err(error @ StoreError::Corrupt { .. }) => found.push(not_followed(from, newest.version, &error)),
+        Err(error) => return Err(error.into()),
+    }
+    if newest.version <= REBUILT {
+        let mut rebuilt = Rebuilt::default();
+        let mut statement = view.prepare(
+            "SELECT domains.id, number, state_root, payload, trust FROM blocks JOIN domains ON domains.seq = domain",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let payload = row.get_ref(3)?.as_blob().map_err(|error| corrupt("a payload", error))?;
+            let number = to_sorted(row.get(1)?);
+            let value = block_value(number, &row.get(2)?, payload, &TrustId(row.get(4)?));
+            rebuilt.add(DomainId(row.get(0)?), number, value);
+        }
+        found.extend(other_root(&newest.root, &rebuilt.root(&instance)));
     }
     Ok(found)
 }

@@ -26,19 +26,20 @@ pub(super) struct Rows<'a> {
     cache: &'a Cache,
     /// Those that are not written yet.
     new: HashMap<TreeVersion, Entry>,
-    /// Whether what is read is committed.
-    committed: bool,
+    /// Whether what is read is kept in memory.
+    keeps: bool,
 }
 
 impl<'a> Rows<'a> {
     /// As a connection reads them that only reads.
     pub(super) fn committed(db: &'a Connection, cache: &'a Cache) -> Self {
-        Self { db, cache, new: HashMap::new(), committed: true }
+        Self { db, cache, new: HashMap::new(), keeps: true }
     }
 
-    /// As the connection that writes reads them, in a transaction that may yet be taken back.
+    /// As the connection that writes reads them, in a transaction that may yet be taken back. What appends read is far from what
+    /// was appended last, and of no use to the next.
     pub(super) fn uncommitted(db: &'a Connection, cache: &'a Cache) -> Self {
-        Self { committed: false, ..Self::committed(db, cache) }
+        Self { keeps: false, ..Self::committed(db, cache) }
     }
 
     /// Takes in what was appended and will be written.
@@ -55,13 +56,11 @@ impl Logs for Rows<'_> {
         if let Some(entry) = self.new.get(&at).cloned().or_else(|| self.cache.get(at)) {
             return Ok(entry);
         }
-        let (entry, made) = match at.root() {
-            Some(version) => (read_root_write(self.db, version)?, version),
+        let entry = match at.root() {
+            Some(version) => read_root_write(self.db, version)?,
             None => read_block_write(self.db, at)?,
         };
-        // What a transaction has cut it may take back.
-        let whole = entry.write.siblings().len() == entry.write.depth();
-        if self.committed || (whole && made <= self.cache.committed()) {
+        if self.keeps {
             self.cache.keep(at, entry.clone());
         }
         Ok(entry)
@@ -81,12 +80,10 @@ fn read_root_write(db: &Connection, version: u64) -> Result<Entry, Fault> {
     found.ok_or_else(|| corrupt("a root", format_args!("there is none of version {version}")))
 }
 
-/// A domain's write, and the version of the root it made.
-fn read_block_write(db: &Connection, at: TreeVersion) -> Result<(Entry, u64), Fault> {
-    let mut statement = db.prepare_cached("SELECT value, depth, siblings, number, made FROM blocks WHERE key = ?1")?;
+fn read_block_write(db: &Connection, at: TreeVersion) -> Result<Entry, Fault> {
+    let mut statement = db.prepare_cached("SELECT value, depth, siblings, number FROM blocks WHERE key = ?1")?;
     let read = |row: &Row<'_>| -> Result<_, Fault> {
-        let key = block_key(to_sorted(row.get(3)?));
-        Ok((Entry { write: read_write(key, row)?, holds: None }, to_bits(row.get(4)?)))
+        Ok(Entry { write: read_write(block_key(to_sorted(row.get(3)?)), row)?, holds: None })
     };
     let found = statement.query_and_then([key(at)], read)?.next().transpose()?;
     found.ok_or_else(|| corrupt("a block", format_args!("there is none with key {}", key(at))))
@@ -214,7 +211,8 @@ pub(super) fn require_version(db: &Connection, instance: &InstanceId, root: Root
     version(db, instance, root)?.ok_or_else(|| StoreError::UnknownRoot(root).into())
 }
 
-fn oldest(db: &Connection) -> Result<u64, Fault> {
+/// The oldest version that can be opened.
+pub(super) fn oldest(db: &Connection) -> Result<u64, Fault> {
     let mut statement = db.prepare_cached("SELECT oldest_root FROM instance")?;
     Ok(to_bits(statement.query_row([], |row| row.get(0))?))
 }

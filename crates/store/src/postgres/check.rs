@@ -1,6 +1,21 @@
 //! What must be true of the rows together.
 
-use super::{Inner, fault::Fault, row::get};
+use super::{
+    Inner,
+    connect::Session,
+    fault::Fault,
+    roots,
+    row::{bytes, get, sorted},
+};
+use crate::{
+    StoreError,
+    domain::trees::{Cache, FOLLOWED, REBUILT, Rebuilt, not_followed, other_root},
+};
+use coprocessor_merkle::block_value;
+use coprocessor_types::{DomainId, Root, TrustId};
+
+/// Blocks fetched at once.
+const ROWS: i64 = 1000;
 
 /// Sentences for people, and how many rows each is true of: none in a sound store.
 const CONTRADICTIONS: &[(&str, &str)] = &[
@@ -64,6 +79,29 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
          (SELECT count(*) AS found, coalesce(sum(size), 0) AS bytes FROM blobs) AS there \
          WHERE counted <> found OR tally.bytes <> there.bytes",
     ),
+    ("roots are missing from their line", "SELECT coalesce(max(version), 0) - count(*) AS rows FROM roots"),
+    (
+        "blocks are missing from their domains' trees",
+        "SELECT coalesce(sum(newest - blocks), 0)::bigint AS rows FROM \
+         (SELECT max(version) AS newest, count(*) AS blocks FROM blocks GROUP BY domain) AS trees",
+    ),
+    (
+        "blocks and roots do not name each other",
+        "SELECT (SELECT count(*) FROM roots WHERE version IS DISTINCT FROM (SELECT made FROM blocks \
+                 WHERE blocks.domain = roots.domain AND blocks.version = roots.domain_version)) \
+              + (SELECT count(*) FROM blocks WHERE NOT EXISTS (SELECT FROM roots WHERE roots.version = made \
+                 AND roots.domain = blocks.domain AND roots.domain_version = blocks.version)) AS rows",
+    ),
+    (
+        "blocks name another highest number than there is",
+        "SELECT count(*) AS rows FROM \
+         (SELECT latest, max(number) OVER (PARTITION BY domain ORDER BY version) AS highest FROM blocks) AS domains \
+         WHERE latest <> highest",
+    ),
+    (
+        "line of roots begins after its end",
+        "SELECT count(*) AS rows FROM line WHERE oldest_root > (SELECT coalesce(max(version), 0) FROM roots)",
+    ),
 ];
 
 impl Inner {
@@ -78,7 +116,49 @@ impl Inner {
                 found.push(format!("{rows} {sentence}"));
             }
         }
+        found.extend(self.contradictions_of_roots(&session).await?);
         session.commit().await?;
         Ok(found)
+    }
+
+    /// Follows the newest roots from block to block, and builds the newest from all blocks where there are not too many. Nothing
+    /// that is in memory counts.
+    async fn contradictions_of_roots(&self, session: &Session) -> Result<Vec<String>, Fault> {
+        let newest = roots::current(session, &self.instance).await?;
+        let mut found = Vec::new();
+        let oldest = roots::place(session, &self.instance, newest.root).await?.oldest;
+        let from = newest.version.saturating_sub(FOLLOWED).max(oldest);
+        let cache = Cache::new(self.instance);
+        let followed = self.transitions_on(session, &cache, (from, newest.version), usize::MAX).await;
+        match followed.map_err(StoreError::from) {
+            Ok(_) => {}
+            Err(error @ StoreError::Corrupt { .. }) => found.push(not_followed(from, newest.version, &error)),
+            Err(error) => return Err(error.into()),
+        }
+        if newest.version <= REBUILT {
+            found.extend(other_root(&newest.root, &self.rebuilt_root(session).await?));
+        }
+        Ok(found)
+    }
+
+    async fn rebuilt_root(&self, session: &Session) -> Result<Root, Fault> {
+        let sql = "SELECT blocks.made, domains.id, number, state_root, payload, trust \
+             FROM roots JOIN blocks ON blocks.domain = roots.domain AND blocks.version = roots.domain_version \
+             JOIN domains ON domains.seq = roots.domain WHERE roots.version > $1 ORDER BY roots.version LIMIT $2";
+        let mut rebuilt = Rebuilt::default();
+        let mut after = 0_i64;
+        loop {
+            let rows = session.query(sql, &[&after, &ROWS]).await?;
+            for row in &rows {
+                let number = sorted(row, "number")?;
+                let (state_root, trust) = (bytes(row, "state_root")?, TrustId(bytes(row, "trust")?));
+                let value = block_value(number, &state_root, get(row, "payload")?, &trust);
+                rebuilt.add(DomainId(bytes(row, "id")?), number, value);
+                after = get(row, "made")?;
+            }
+            if (rows.len() as i64) < ROWS {
+                return Ok(rebuilt.root(&self.instance));
+            }
+        }
     }
 }

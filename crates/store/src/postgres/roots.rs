@@ -146,7 +146,7 @@ fn read_write(row: &Row, tree: i64) -> Result<(TreeVersion, Entry), Fault> {
 /// Where a root is in the line, and where the line begins that can be opened.
 pub(super) struct Place {
     pub(super) version: u64,
-    oldest: u64,
+    pub(super) oldest: u64,
 }
 
 /// # Errors
@@ -169,43 +169,54 @@ impl Place {
     }
 }
 
+pub(super) async fn current(session: &Session, instance: &InstanceId) -> Result<RootRecord, Fault> {
+    let sql = format!("{RECORD} ORDER BY roots.version DESC LIMIT 1");
+    match session.query_opt(&sql, &[]).await? {
+        Some(row) => read_record(&row),
+        None => first(session, instance).await,
+    }
+}
+
+async fn list(
+    session: &Session,
+    instance: &InstanceId,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<RootRecord>, Fault> {
+    let mut records = Vec::new();
+    if after.is_none() && limit > 0 {
+        records.push(first(session, instance).await?);
+    }
+    let sql = format!("{RECORD} WHERE roots.version > $1 ORDER BY roots.version LIMIT $2");
+    let left = bounded((limit - records.len()) as u64);
+    for row in &session.query(&sql, &[&bounded(after.unwrap_or(0)), &left]).await? {
+        records.push(read_record(row)?);
+    }
+    Ok(records)
+}
+
+/// The root without blocks.
+async fn first(session: &Session, instance: &InstanceId) -> Result<RootRecord, Fault> {
+    let row = session.query_one("SELECT made_at FROM line", &[]).await?;
+    Ok(RootRecord { version: 0, root: instance_root(instance), block: None, at: time(&row, "made_at")? })
+}
+
 impl Inner {
     pub(super) async fn current_root(&self) -> Result<RootRecord, Fault> {
-        let session = self.quick.take().await?;
-        let sql = format!("{RECORD} ORDER BY roots.version DESC LIMIT 1");
-        match session.query_opt(&sql, &[]).await? {
-            Some(row) => read_record(&row),
-            None => self.first_root(&session).await,
-        }
+        current(&self.quick.take().await?, &self.instance).await
     }
 
     pub(super) async fn root(&self, root: Root) -> Result<Option<RootRecord>, Fault> {
         let session = self.quick.take().await?;
         if root == instance_root(&self.instance) {
-            return self.first_root(&session).await.map(Some);
+            return first(&session, &self.instance).await.map(Some);
         }
         let sql = format!("{RECORD} WHERE roots.root = $1");
         session.query_opt(&sql, &[&root.as_bytes().as_slice()]).await?.as_ref().map(read_record).transpose()
     }
 
     pub(super) async fn roots(&self, after: Option<u64>, limit: usize) -> Result<Vec<RootRecord>, Fault> {
-        let session = self.quick.take().await?;
-        let mut records = Vec::new();
-        if after.is_none() && limit > 0 {
-            records.push(self.first_root(&session).await?);
-        }
-        let sql = format!("{RECORD} WHERE roots.version > $1 ORDER BY roots.version LIMIT $2");
-        let left = bounded((limit - records.len()) as u64);
-        for row in &session.query(&sql, &[&bounded(after.unwrap_or(0)), &left]).await? {
-            records.push(read_record(row)?);
-        }
-        Ok(records)
-    }
-
-    /// The root without blocks.
-    async fn first_root(&self, session: &Session) -> Result<RootRecord, Fault> {
-        let row = session.query_one("SELECT made_at FROM line", &[]).await?;
-        Ok(RootRecord { version: 0, root: instance_root(&self.instance), block: None, at: time(&row, "made_at")? })
+        list(&self.quick.take().await?, &self.instance, after, limit).await
     }
 
     pub(super) async fn open_block(
@@ -260,14 +271,21 @@ impl Inner {
         trees::damaged(error)
     }
 
-    pub(super) async fn transitions(&self, (from, to): (u64, u64), limit: usize) -> Result<Vec<BlockAppend>, Fault> {
-        let Some(before) = self.roots(from.checked_sub(1), 1).await?.pop().filter(|before| before.version == from)
-        else {
-            return Ok(Vec::new());
-        };
-        let session = self.quick.take().await?;
-        place(&session, &self.instance, before.root).await?.require_whole(before.root)?;
-        let mut reading = Reading::new(&session, &self.trees, limit);
+    pub(super) async fn transitions(&self, range: (u64, u64), limit: usize) -> Result<Vec<BlockAppend>, Fault> {
+        self.transitions_on(&self.quick.take().await?, &self.trees, range, limit).await
+    }
+
+    pub(super) async fn transitions_on(
+        &self,
+        session: &Session,
+        cache: &Cache,
+        (from, to): (u64, u64),
+        limit: usize,
+    ) -> Result<Vec<BlockAppend>, Fault> {
+        let before = list(session, &self.instance, from.checked_sub(1), 1).await?.pop();
+        let Some(before) = before.filter(|before| before.version == from) else { return Ok(Vec::new()) };
+        place(session, &self.instance, before.root).await?.require_whole(before.root)?;
+        let mut reading = Reading::new(session, cache, limit);
         let mut appends = Vec::new();
         let (mut last, mut version) = (before.root, from);
         while appends.len() < limit {
@@ -277,7 +295,7 @@ impl Inner {
                 let step = read_step(row)?;
                 match reading.walk(|held| trees::transition(held, &last, &step)).await {
                     Ok(append) => appends.push(append),
-                    Err(error) => return Err(self.explain(&session, before.root, error).await),
+                    Err(error) => return Err(self.explain(session, before.root, error).await),
                 }
                 (last, version) = (step.root, step.version);
             }

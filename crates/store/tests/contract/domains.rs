@@ -51,7 +51,14 @@ async fn domain(store: &dyn Store, index: usize) -> Domain {
     }
 }
 
-fn new_block(number: BlockNumber) -> NewBlock {
+/// A domain, whether it is there already or not.
+pub(crate) async fn added(store: &dyn Store, index: usize) -> Domain {
+    match store.add_domain(new_domain(store, index).await).await.unwrap() {
+        AddDomain::Added(domain) | AddDomain::Exists(domain) => domain,
+    }
+}
+
+pub(crate) fn new_block(number: BlockNumber) -> NewBlock {
     let mut state_root = [7; 32];
     state_root[..8].copy_from_slice(&number.to_be_bytes());
     let payload = Bytes::from(vec![number as u8; (number % 40) as usize]);
@@ -63,6 +70,16 @@ async fn append(store: &dyn Store, index: usize, numbers: &[BlockNumber]) -> Vec
     match store.append_blocks(id(index), blocks).await.unwrap() {
         AppendBlocks::Appended(blocks) => blocks,
         AppendBlocks::Taken { number, .. } => panic!("{number} is taken"),
+    }
+}
+
+/// Two domains, and three blocks of each by turns.
+pub(crate) async fn two_with_blocks(store: &dyn Store) {
+    for index in 0..2 {
+        domain(store, index).await;
+    }
+    for number in 1..=6 {
+        append(store, number as usize % 2, &[number]).await;
     }
 }
 

@@ -1,11 +1,16 @@
 //! What was acknowledged survives kill -9.
 
 use crate::{
-    contract::fixture::{ROOM, admitted, claim, executed, new_task, program},
+    contract::{
+        domains,
+        fixture::{ROOM, admitted, claim, executed, new_task, program},
+    },
     process,
 };
-use coprocessor_store::{EmbeddedConfig, EmbeddedStore, Program, Stage, Store, TaskState};
-use coprocessor_types::TaskId;
+use coprocessor_store::{
+    AppendBlocks, Domains, EmbeddedConfig, EmbeddedStore, OpenedBlock, Program, Stage, Store, TaskState, Upkeep,
+};
+use coprocessor_types::{Root, TaskId};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
@@ -82,6 +87,69 @@ async fn admit_and_execute(store: Arc<EmbeddedStore>, program: Program) {
         let task = store.finish_step(held.task.id, held.task.fence, executed()).await.unwrap();
         acknowledge(task.id, task.state);
     }
+}
+
+#[tokio::test]
+async fn blocks_that_were_acknowledged_survive_kill_9() {
+    let directory = TempDir::new().unwrap();
+    let mut acknowledged = Vec::new();
+    for _ in 0..3 {
+        let mut child = process::command("crash::appends_until_killed", directory.path()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let known = acknowledged.len();
+        while acknowledged.len() < known + ACKNOWLEDGEMENTS / 4 {
+            acknowledged.extend(appended(&lines.next().expect("it runs until it is killed").unwrap()));
+        }
+        child.kill().unwrap();
+        acknowledged.extend(lines.filter_map(|line| appended(&line.unwrap())));
+        child.wait().unwrap();
+
+        let store = EmbeddedStore::open(directory.path(), EmbeddedConfig::default()).unwrap();
+        for (index, (version, root)) in acknowledged.iter().enumerate() {
+            let record = store.root(*root).await.unwrap().unwrap_or_else(|| panic!("root {index} is lost"));
+            assert_eq!(record.version, *version);
+            let (domain, number) = record.block.unwrap();
+            let opened = store.open_block(*root, domain, number).await.unwrap();
+            assert!(matches!(opened, OpenedBlock::Member(block, _) if block.version == *version));
+        }
+        assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
+    }
+}
+
+/// Not a test: the process that is killed.
+#[test]
+#[ignore = "run by blocks_that_were_acknowledged_survive_kill_9 in a process of its own"]
+fn appends_until_killed() {
+    let Some(directory) = process::directory() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let store = Arc::new(EmbeddedStore::open(&directory, EmbeddedConfig::default()).unwrap());
+        let mut appenders = JoinSet::new();
+        for index in 0..3 {
+            appenders.spawn(append_blocks(store.clone(), index));
+        }
+        appenders.join_next().await.unwrap().unwrap();
+    });
+}
+
+async fn append_blocks(store: Arc<EmbeddedStore>, index: usize) {
+    let domain = domains::added(&*store, index).await;
+    let mut number = domain.blocks;
+    loop {
+        let blocks = (number..number + 1 + number % 3).map(domains::new_block).collect();
+        let AppendBlocks::Appended(blocks) = store.append_blocks(domain.id, blocks).await.unwrap() else {
+            panic!("nobody else appends to it");
+        };
+        number += blocks.len() as u64;
+        let lines: String = blocks.iter().map(|block| format!("appended {} {}\n", block.version, block.root)).collect();
+        std::io::stdout().lock().write_all(lines.as_bytes()).unwrap();
+    }
+}
+
+/// The version and the root that a line of the other process says were acknowledged.
+fn appended(line: &str) -> Option<(u64, Root)> {
+    let (version, root) = line.strip_prefix("appended ")?.split_once(' ')?;
+    Some((version.parse().unwrap(), root.parse().ok()?))
 }
 
 /// What a line of the other process says was acknowledged.

@@ -2,7 +2,10 @@
 
 use super::{
     InDirectory, cluster,
-    contract::fixture::{delivered, held_at, task},
+    contract::{
+        domains,
+        fixture::{delivered, held_at, task},
+    },
 };
 use coprocessor_store::{Stage, Store, Upkeep};
 
@@ -69,5 +72,37 @@ async fn rows_that_contradict_each_other_are_found() {
         let found = store.contradictions().await.unwrap();
         assert!(found.iter().any(|found| found == expected), "{damage}: {found:?}");
         sql(repair);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roots_that_are_not_those_of_their_blocks_are_found() {
+    let Some(backing) = InDirectory::start().await else { return };
+    let store = backing.store.clone().unwrap();
+    domains::two_with_blocks(&*store).await;
+    assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
+    let sql = |sql: &str| cluster().unwrap().sql(&backing.url, sql).unwrap();
+    sql("CREATE TABLE blocks_before AS SELECT * FROM blocks; CREATE TABLE roots_before AS SELECT * FROM roots");
+    for (damage, expected) in [
+        ("UPDATE blocks SET payload = '\\x00' WHERE made = 4", "the newest root is"),
+        ("UPDATE blocks SET state_root = value WHERE made = 5", "the roots from version 0 to 6 do not follow"),
+        (
+            "UPDATE blocks SET siblings = state_root || '12345678' WHERE made = 3",
+            "the roots from version 0 to 6 do not",
+        ),
+        ("UPDATE roots SET root = value WHERE version = 3", "the roots from version 0 to 6 do not follow"),
+        ("UPDATE roots SET root = value WHERE version = 6", "the newest root is"),
+        ("DELETE FROM roots WHERE version = 2", "1 roots are missing from their line"),
+        ("DELETE FROM blocks WHERE made = 1", "1 blocks are missing from their domains' trees"),
+        ("UPDATE blocks SET made = 2 WHERE made = 1", "2 blocks and roots do not name each other"),
+        ("UPDATE blocks SET latest = latest + 1 WHERE made > 4", "2 blocks name another highest number than there is"),
+        ("UPDATE line SET oldest_root = 7", "1 line of roots begins after its end"),
+    ] {
+        sql(damage);
+        let found = store.contradictions().await.unwrap();
+        assert!(found.iter().any(|found| found.starts_with(expected)), "{damage}: {found:?}");
+        sql("TRUNCATE blocks, roots; INSERT INTO blocks SELECT * FROM blocks_before; \
+             INSERT INTO roots SELECT * FROM roots_before; UPDATE line SET oldest_root = 0");
+        assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
     }
 }

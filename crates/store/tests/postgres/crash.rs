@@ -2,12 +2,16 @@
 
 use super::{
     SETTINGS, config,
-    contract::fixture::{
-        HOUR, admitted, claim, delivered_with, event_names, executed_with, new_task, program, proved, volume, write,
+    contract::{
+        domains,
+        fixture::{
+            HOUR, admitted, claim, delivered_with, event_names, executed_with, new_task, program, proved, volume, write,
+        },
     },
 };
 use coprocessor_store::{
-    Admission, Backlog, NewTask, Stage, StepOutcome, Store, StoreError, TaskState,
+    Admission, AppendBlocks, Backlog, Domains, NewTask, OpenedBlock, Stage, StepOutcome, Store, StoreError, TaskState,
+    Upkeep,
     postgres::{BlobPlace, PostgresStore},
 };
 use coprocessor_test_servers::{Postgres, skip_or_fail};
@@ -224,5 +228,42 @@ async fn whatever_was_acknowledged_is_delivered_once_however_often_the_database_
     let delivered = acknowledged.len() as u64;
     for (state, count) in store.task_counts().await.unwrap().0 {
         assert_eq!(count, if state == TaskState::Delivered { delivered } else { 0 }, "{state}");
+    }
+}
+
+/// Appended roots have been seen: whatever a crash takes back, it is none of those.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_that_were_acknowledged_survive_a_crash_of_the_database() {
+    let Some(mut crashing) = Crashing::start().await else { return };
+    let store = crashing.store.clone();
+    let domain = domains::added(&*store, 1).await.id;
+    let mut acknowledged = 0;
+    for _ in 0..3 {
+        let appender = tokio::spawn({
+            let store = store.clone();
+            async move {
+                let mut next = acknowledged;
+                // Until the database is gone; who knows then whether the last one was appended.
+                while let Ok(appended) = store.append_blocks(domain, vec![domains::new_block(next)]).await {
+                    match appended {
+                        AppendBlocks::Appended(_) => {}
+                        AppendBlocks::Taken { number, block } => assert_eq!(block.unwrap().number, number),
+                    }
+                    next += 1;
+                }
+                next
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        crashing.crash();
+        // The connections of before are noticed to be gone.
+        acknowledged = tokio::time::timeout(HOUR, appender).await.unwrap().unwrap();
+        let newest = answered(|| store.current_root()).await;
+        assert!(newest.version == acknowledged || newest.version == acknowledged + 1, "{newest:?}, {acknowledged}");
+        for number in 0..acknowledged {
+            let opened = answered(|| store.open_block(newest.root, domain, number)).await;
+            assert!(matches!(opened, OpenedBlock::Member(block, _) if block.version == number + 1));
+        }
+        assert_eq!(answered(|| store.contradictions()).await, Vec::<String>::new());
     }
 }
