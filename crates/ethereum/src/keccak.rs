@@ -3,6 +3,7 @@
 /// Bytes absorbed by one permutation: the state's 200 without twice the digest's 32.
 const RATE: usize = 136;
 
+#[allow(unsafe_code)]
 unsafe extern "C" {
     /// Permutes a state. `sp1-zkvm`, which every circuit links through the circuit SDK, defines it.
     fn syscall_keccak_permute(state: *mut [u64; 25]);
