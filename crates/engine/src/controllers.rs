@@ -1,10 +1,11 @@
 //! Running a controller, a program's or a domain's: loaded once, in a bounded number at a time, on threads that may block.
 
-use coprocessor_sandbox::{Artifact, Call, Execution, Export, Module, Progress, Role, Run, Waiting};
+use coprocessor_sandbox::{Artifact, Call, Execution, Export, Limits, Module, Progress, Role, Run, Waiting};
 use coprocessor_store::VolumeWrite;
 use coprocessor_types::{BlobDigest, DomainId, ProgramId, Root};
 use serde_json::Value;
 use std::{sync::Arc, time::Instant};
+use tokio::sync::Semaphore;
 
 use crate::{EngineError, Inner, host::ControllerHost, place::Place};
 
@@ -52,7 +53,17 @@ impl Inner {
     /// # Errors
     /// [`EngineError::VolumeBusy`]: others wrote to the volume while the run waited; it can be made again.
     pub(crate) async fn run_controller(self: &Arc<Self>, call: ControllerCall) -> Result<ControllerRun, EngineError> {
-        self.run(call, None).await
+        self.run(call, None, &self.controller_rooms, None).await
+    }
+
+    /// Runs a controller that another run, which waits for it, asked for: within `limits`, and in a room that no asking run can
+    /// have taken.
+    pub(crate) async fn run_asked(
+        self: &Arc<Self>,
+        call: ControllerCall,
+        limits: Limits,
+    ) -> Result<ControllerRun, EngineError> {
+        self.run(call, Some(limits), &self.asked_rooms, None).await
     }
 
     /// The same for a step, whose own place is given back too.
@@ -61,16 +72,22 @@ impl Inner {
         call: ControllerCall,
         place: &Place,
     ) -> Result<ControllerRun, EngineError> {
-        self.run(call, Some(place)).await
+        self.run(call, None, &self.controller_rooms, Some(place)).await
     }
 
-    async fn run(self: &Arc<Self>, call: ControllerCall, step: Option<&Place>) -> Result<ControllerRun, EngineError> {
+    async fn run(
+        self: &Arc<Self>,
+        call: ControllerCall,
+        limits: Option<Limits>,
+        rooms: &Semaphore,
+        step: Option<&Place>,
+    ) -> Result<ControllerRun, EngineError> {
         let module = self.controller(call.controller).await?;
         let stopping = |_| EngineError::Internal("the engine is stopping".into());
-        let _room = self.controller_rooms.acquire().await.map_err(stopping)?;
-        let mut host = ControllerHost::new(Arc::clone(self), call.subject);
+        let _room = rooms.acquire().await.map_err(stopping)?;
+        let mut host = ControllerHost::new(Arc::clone(self), call.subject, call.root);
         let program = call.subject.id();
-        let call = Call { export: call.export, args: call.args, program, root: call.root, limits: None };
+        let call = Call { export: call.export, args: call.args, program, root: call.root, limits };
         let mut execution = self.sandbox.begin(&module, call);
         loop {
             let slot = Arc::clone(&self.controller_slots).acquire_owned().await.map_err(stopping)?;

@@ -1,13 +1,14 @@
 //! What a controller may touch.
 
 use coprocessor_sandbox::{
-    Host, HostError, HttpAnswer, HttpRequest, MAX_BUFFER, NetworkAllowance, NetworkReply, Remote, RpcRequest,
+    Host, HostError, HttpAnswer, HttpRequest, LatestBlock, Limits, MAX_BUFFER, NetworkAllowance, NetworkReply, Remote,
+    RpcRequest, StateProofReply,
 };
 use coprocessor_store::VolumeWrite;
-use coprocessor_types::ProgramId;
+use coprocessor_types::{ProgramId, Root};
 use coprocessor_vfs::VfsError;
 use serde_json::Value;
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use crate::{
     EngineError, Inner,
@@ -17,10 +18,11 @@ use crate::{
 };
 
 /// Its own volume and raw storage, opened at the first call that needs them; a domain's has neither. The network as far as the
-/// operator allows it.
+/// operator allows it. Domains as the run's root holds them.
 pub(crate) struct ControllerHost {
     inner: Arc<Inner>,
     subject: Subject,
+    root: Root,
     open: Option<OpenVolume>,
     wrote: bool,
     /// The store could not be opened for a reason that passes.
@@ -30,8 +32,8 @@ pub(crate) struct ControllerHost {
 }
 
 impl ControllerHost {
-    pub(crate) fn new(inner: Arc<Inner>, subject: Subject) -> Self {
-        Self { inner, subject, open: None, wrote: false, away: false, overtaken: None }
+    pub(crate) fn new(inner: Arc<Inner>, subject: Subject, root: Root) -> Self {
+        Self { inner, subject, root, open: None, wrote: false, away: false, overtaken: None }
     }
 
     /// What the controller wrote; empty when it only read.
@@ -115,6 +117,22 @@ impl Host for ControllerHost {
     fn rpc(&mut self, request: RpcRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<Value>> {
         self.leave_volume();
         self.inner.network.rpc(request, allowance)
+    }
+
+    fn state_proof(&mut self, domain: String, args: Value, limits: Limits) -> Remote<StateProofReply> {
+        self.leave_volume();
+        if matches!(self.subject, Subject::Domain(_)) {
+            let reason = "a domain's controller can't ask another domain's, as that could ask it in turn";
+            return Box::pin(ready(StateProofReply::refused(reason)));
+        }
+        let (inner, root) = (Arc::clone(&self.inner), self.root);
+        Box::pin(async move { inner.state_proof(&domain, args, root, limits).await })
+    }
+
+    fn latest_block(&mut self, domain: String) -> Remote<Result<Option<LatestBlock>, HostError>> {
+        self.leave_volume();
+        let (inner, root) = (Arc::clone(&self.inner), self.root);
+        Box::pin(async move { inner.latest_block_at(&domain, root).await })
     }
 }
 

@@ -21,6 +21,7 @@ mod failure;
 mod files;
 mod handover;
 mod heartbeat;
+mod history;
 mod host;
 mod keys;
 mod lasting;
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     pub(crate) controller_slots: Arc<tokio::sync::Semaphore>,
     /// For these, and for those that wait for the network.
     pub(crate) controller_rooms: tokio::sync::Semaphore,
+    /// For those that others wait for.
+    pub(crate) asked_rooms: tokio::sync::Semaphore,
     pub(crate) network: network::Network,
     pub(crate) provers: ProverPool,
     pub(crate) verifiers: Verifiers,
@@ -128,6 +131,7 @@ impl Engine {
         let Parts { store, sandbox, provers, verifiers, setup, config } = parts;
         let controller_slots = Arc::new(tokio::sync::Semaphore::new(config.workers.controllers));
         let controller_rooms = tokio::sync::Semaphore::new(sandbox.config().rooms());
+        let asked_rooms = tokio::sync::Semaphore::new(sandbox.config().rooms());
         let network = network::Network::new(config.network.clone());
         let claims = heartbeat::Claims::new(Arc::clone(&store), config.lease);
         Self {
@@ -136,6 +140,7 @@ impl Engine {
                 sandbox,
                 controller_slots,
                 controller_rooms,
+                asked_rooms,
                 network,
                 provers,
                 verifiers,

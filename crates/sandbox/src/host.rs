@@ -1,6 +1,9 @@
 //! The world outside the sandbox, as far as a controller may touch it.
 
-use crate::network::{HttpAnswer, HttpRequest, NetworkAllowance, NetworkReply, Remote, RpcRequest};
+use crate::limits::Limits;
+use crate::network::{
+    HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote, RpcRequest, StateProofReply,
+};
 use serde_json::Value;
 use std::future::{poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +54,19 @@ pub trait Host: Send {
     fn rpc(&mut self, request: RpcRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<Value>> {
         let _ = allowance;
         Box::pin(ready(NetworkReply::refused(format!("there is no endpoint for the chain `{}`", request.chain))))
+    }
+
+    /// Has the controller of the domain with that name prove state, in a run of its own within `limits`: what the asking
+    /// run has left. Waited for as [`Host::http`].
+    fn state_proof(&mut self, domain: String, args: Value, limits: Limits) -> Remote<StateProofReply> {
+        let _ = (args, limits);
+        Box::pin(ready(StateProofReply::refused(format!("there is no domain `{domain}` here"))))
+    }
+
+    /// The highest block of the domain with that name at the run's root; `None` for a domain without blocks there. Waited
+    /// for as [`Host::http`].
+    fn latest_block(&mut self, domain: String) -> Remote<Result<Option<LatestBlock>, HostError>> {
+        Box::pin(ready(Err(HostError::Refused { reason: format!("there is no domain `{domain}` here") })))
     }
 }
 

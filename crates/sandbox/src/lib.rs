@@ -38,6 +38,9 @@ pub use execution::{Execution, Progress, Waiting};
 pub use host::{Host, HostError};
 pub use limits::{Limits, SandboxConfig, Usage};
 pub use module::Module;
-pub use network::{Authorization, HttpAnswer, HttpRequest, NetworkAllowance, NetworkReply, Remote, RpcRequest};
+pub use network::{
+    Authorization, HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote, RpcRequest,
+    StateProofReply,
+};
 pub use run::{Call, Export, Role, Run};
 pub use sandbox::Sandbox;

@@ -226,6 +226,30 @@ impl Meter {
         })
     }
 
+    /// What is left for a run that this one asks for, which has `fuel`. Memory is each run's own.
+    pub(crate) fn left(&self, fuel: u64) -> Limits {
+        let (own, used) = (&self.limits, &self.network);
+        Limits {
+            fuel,
+            wall_clock: own.wall_clock.saturating_sub(self.elapsed()),
+            log_bytes: own.log_bytes.saturating_sub(self.log_bytes),
+            host_calls: own.host_calls.saturating_sub(self.host_calls),
+            network_calls: own.network_calls.saturating_sub(used.calls),
+            network_sent_bytes: own.network_sent_bytes.saturating_sub(used.sent_bytes),
+            network_received_bytes: own.network_received_bytes.saturating_sub(used.received_bytes),
+            ..own.clone()
+        }
+    }
+
+    /// Counts what a run used that this one asked for, but for its fuel.
+    pub(crate) fn used_by_other(&mut self, usage: &Usage) {
+        self.host_calls = self.host_calls.saturating_add(usage.host_calls);
+        self.network.calls = self.network.calls.saturating_add(usage.network_calls);
+        self.network.failures = self.network.failures.saturating_add(usage.network_failures);
+        self.network.sent_bytes = self.network.sent_bytes.saturating_add(usage.network_sent_bytes);
+        self.network.received_bytes = self.network.received_bytes.saturating_add(usage.network_received_bytes);
+    }
+
     /// Counts a wait that began at `asked` and was over at `resumed`: since then the run waited for a thread.
     pub(crate) fn waited(&mut self, asked: Instant, resumed: Instant) {
         self.network.waited += resumed.saturating_duration_since(asked);

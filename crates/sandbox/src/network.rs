@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::host::HostError;
+use crate::limits::Usage;
+use coprocessor_types::{BlockNumber, DomainId, StateProof};
 
 /// An answer that has to be waited for. The run waits without a thread; dropping it gives the call up.
 pub type Remote<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -84,6 +86,35 @@ pub struct NetworkReply<T> {
     pub sent_bytes: u64,
     /// Bytes received: more than allowed ends the run.
     pub received_bytes: u64,
+}
+
+/// What became of a domain's controller that was asked to prove state, and what it used, also if it failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateProofReply {
+    /// [`HostError::Refused`] for what can't be proved, [`HostError::Unanswered`] where the controller's own network failed.
+    pub answer: Result<StateProof, HostError>,
+    /// Counted as the asking run's own.
+    pub usage: Usage,
+}
+
+/// The highest block of a domain that a root commits to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatestBlock {
+    /// The domain.
+    pub domain: DomainId,
+    /// The block's number.
+    pub number: BlockNumber,
+    /// Its state root.
+    pub state_root: [u8; 32],
+    /// What the domain's controller kept of it.
+    pub payload: Vec<u8>,
+}
+
+impl StateProofReply {
+    /// Nothing ran.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self { answer: Err(HostError::Refused { reason: reason.into() }), usage: Usage::default() }
+    }
 }
 
 impl<T> NetworkReply<T> {

@@ -1,6 +1,7 @@
 //! Host calls, one file for each group. All of Valence v0.4's that are not here trap with their name when called.
 
 mod context;
+mod history;
 mod http;
 mod io;
 mod log;
@@ -20,6 +21,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     context::link(&mut linker)?;
     storage::link(&mut linker)?;
     http::link(&mut linker)?;
+    history::link(&mut linker)?;
     rpc::link(&mut linker)?;
     Ok(linker)
 }

@@ -2,9 +2,10 @@
 
 use crate::harness::*;
 use coprocessor_sandbox::{
-    Authorization, Call, Host, HostError, HttpAnswer, HttpRequest, Limits, NetworkAllowance, NetworkReply, Progress,
-    Remote, RpcRequest, RunError, Sandbox, SandboxConfig, Waiting,
+    Authorization, Call, Host, HostError, HttpAnswer, HttpRequest, LatestBlock, Limits, NetworkAllowance, NetworkReply,
+    Progress, Remote, RpcRequest, RunError, Sandbox, SandboxConfig, StateProofReply, Usage, Waiting,
 };
+use coprocessor_types::{DomainId, StateProof};
 use serde_json::{Value, json};
 use std::future::{pending, ready};
 use std::time::Duration;
@@ -60,6 +61,100 @@ impl Host for Network {
         let RpcRequest { chain, method, params } = request;
         self.reply(allowance, json!({"chain": chain, "method": method, "params": params}))
     }
+}
+
+/// Knows one domain, `eth`, whose proofs use what they are told to.
+#[derive(Default)]
+struct History {
+    network: Network,
+    usage: Usage,
+    failing: Option<HostError>,
+    limits: Option<Limits>,
+}
+
+impl Host for History {
+    fn read_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.network.read_file(path)
+    }
+
+    fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), HostError> {
+        self.network.write_file(path, content)
+    }
+
+    fn raw_storage(&mut self) -> Result<Option<Vec<u8>>, HostError> {
+        self.network.raw_storage()
+    }
+
+    fn set_raw_storage(&mut self, content: &[u8]) -> Result<(), HostError> {
+        self.network.set_raw_storage(content)
+    }
+
+    fn state_proof(&mut self, domain: String, args: Value, limits: Limits) -> Remote<StateProofReply> {
+        assert_eq!((domain.as_str(), &args), ("eth", &json!([1])));
+        self.limits = Some(limits);
+        let proof = StateProof {
+            domain: DomainId([1; 32]),
+            number: 5,
+            state_root: [2; 32],
+            payload: vec![3],
+            proof: vec![4, 4],
+        };
+        let answer = self.failing.clone().map_or(Ok(proof), Err);
+        Box::pin(ready(StateProofReply { answer, usage: self.usage.clone() }))
+    }
+
+    fn latest_block(&mut self, _: String) -> Remote<Result<Option<LatestBlock>, HostError>> {
+        let block = LatestBlock { domain: DomainId([1; 32]), number: 5, state_root: [2; 32], payload: vec![3] };
+        Box::pin(ready(self.failing.clone().map_or(Ok(Some(block)), Err)))
+    }
+}
+
+/// `eth` and `[1]` are at 0 and 3. Tells what `call` came to, and then does `more`.
+fn historian(call: &str, more: &str) -> String {
+    let rest = r#"(import "valence" "get_state_proof" (func $state_proof (param i32 i32 i32 i32 i32) (result i32)))
+        (import "valence" "get_latest_block" (func $latest (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1) (data (i32.const 0) "eth[1]")"#;
+    controller_with(&format!("(call $tell {call}) {more}"), rest)
+}
+
+const PROVE: &str = "(call $state_proof (i32.const 0) (i32.const 3) (i32.const 3) (i32.const 3) (i32.const 8192))";
+const LATEST: &str = "(call $latest (i32.const 0) (i32.const 3) (i32.const 8192))";
+
+fn run_history(text: &str, host: &mut dyn Host) -> coprocessor_sandbox::Run {
+    sandbox().call(&load_in(sandbox(), text), call(Value::Null), host)
+}
+
+#[test]
+fn a_domain_is_asked_for_its_state_and_its_latest_block() {
+    let mut host = History::default();
+    // 64 bytes of hashes, a number, and the byte strings with their headers.
+    assert_eq!(run_history(&historian(PROVE, ""), &mut host).result, Ok(Some(json!(65 + 3 + 4))));
+    assert_eq!(run_history(&historian(LATEST, ""), &mut host).result, Ok(Some(json!(65 + 3))));
+}
+
+#[test]
+fn a_host_without_domains_refuses_and_says_so() {
+    for (body, call, code) in [(PROVE, "get_state_proof", -12), (LATEST, "get_latest_block", -14)] {
+        let run = run_history(&historian(body, ""), &mut Memory::default());
+        assert_eq!(run.result, Ok(Some(json!(code))));
+        assert_eq!(run.log, [format!("{call} refused: there is no domain `eth` here")]);
+    }
+}
+
+#[test]
+fn what_a_domain_uses_is_the_askers() {
+    let usage = Usage { fuel: 1_000_000, host_calls: 7, network_calls: 2, network_failures: 1, ..Usage::default() };
+    let mut host = History { usage, ..History::default() };
+    let run = run_history(&historian(PROVE, ""), &mut host);
+    assert!(run.usage.fuel > 1_000_000 && run.usage.fuel < 1_010_000, "{:?}", run.usage);
+    assert_eq!((run.usage.host_calls, run.usage.network_calls, run.usage.network_failures), (2 + 7, 2, 1));
+    let limits = host.limits.take().unwrap();
+    let own = Limits::default();
+    assert!(limits.fuel < own.fuel && limits.wall_clock < own.wall_clock && limits.host_calls == own.host_calls - 1);
+
+    host.usage.fuel = u64::MAX;
+    let run = run_history(&historian(PROVE, "(loop $l (br $l))"), &mut host);
+    assert_eq!(run.result, Err(RunError::OutOfFuel { limit: own.fuel }));
 }
 
 /// A controller whose memory begins with `data`.
