@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The guest that needs a chain.
 pub(super) const GUEST: &str = "erc20-balance";
 
-/// The operator's name for the node.
+/// The chain's name, and the operator's for the node.
 const RPC: &str = "demo";
 
 /// Whose balance is proved: an address like any other.
@@ -59,7 +59,8 @@ impl Chain {
             name: self.domain(),
             controller: Base64(controller),
             owner: None,
-            settings: json!({ "chain_id": self.chain_id, "rpc": RPC }),
+            // Such a node calls no block final.
+            settings: json!({ "chain": RPC, "chain_id": self.chain_id, "allow_unfinalized": true }),
             trust: TrustPolicy::ControllerOnly,
         };
         let domain = client.add_domain(&request).await.context("the chain's domain was not registered")?.domain;
@@ -72,7 +73,7 @@ impl Chain {
     }
 
     fn domain(&self) -> String {
-        format!("eip155-{}", self.chain_id)
+        format!("eip155:{}", self.chain_id)
     }
 
     /// Arguments that have the balance proved, at the last block; the controller asks the domain for its proof.
