@@ -83,3 +83,76 @@ fn proof(domain: &Domain, result: Option<Value>) -> Result<StateProof, String> {
     }
     Ok(proof)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Caller, DomainRequest,
+        testing::{Bench, FakeNode, config},
+    };
+    use coprocessor_store::TrustPolicy;
+    use coprocessor_types::DomainId;
+    use serde_json::{Value, json};
+
+    /// `entrypoint` asks the domain `chain` for a proof with its own arguments, and for its latest block; what it gets becomes its
+    /// raw storage and the file `latest`. As a domain's controller it gives back what it is called with.
+    const ASKER: &str = r#"(module
+        (import "valence" "args" (func $args (param i32) (result i32)))
+        (import "valence" "ret" (func $ret (param i32 i32) (result i32)))
+        (import "valence" "get_state_proof" (func $prove (param i32 i32 i32 i32 i32) (result i32)))
+        (import "valence" "get_latest_block" (func $latest (param i32 i32 i32) (result i32)))
+        (import "valence" "set_raw_storage" (func $set_raw (param i32 i32) (result i32)))
+        (import "valence" "set_storage_file" (func $set_file (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 4)
+        (data (i32.const 0) "chain")
+        (data (i32.const 8) "latest")
+        (func $echo (drop (call $ret (i32.const 65536) (call $args (i32.const 65536)))))
+        (func (export "get_witnesses"))
+        (func (export "validate_block") (call $echo))
+        (func (export "get_state_proof") (call $echo))
+        (func (export "entrypoint") (local $length i32)
+            (local.set $length (call $prove (i32.const 0) (i32.const 5)
+                (i32.const 65536) (call $args (i32.const 65536)) (i32.const 131072)))
+            (if (i32.ge_s (local.get $length) (i32.const 0))
+                (then (drop (call $set_raw (i32.const 131072) (local.get $length)))))
+            (local.set $length (call $latest (i32.const 0) (i32.const 5) (i32.const 131072)))
+            (if (i32.ge_s (local.get $length) (i32.const 0))
+                (then (drop (call $set_file (i32.const 8) (i32.const 6) (i32.const 131072) (local.get $length)))))))"#;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_programs_controller_asks_a_domains() {
+        let bench = Bench::running(ASKER, config(), &[&FakeNode::new("a")]).await;
+        let (engine, caller, program) = (&bench.engine, Caller::anonymous(), bench.program.id);
+        let unknown = engine.call(&caller, program, json!({})).await.unwrap().log;
+        assert_eq!(unknown[0], "get_state_proof refused: there is no domain `chain` here");
+        assert_eq!(unknown[1], "get_latest_block refused: there is no domain `chain` here");
+
+        let controller = wat::parse_str(ASKER).unwrap().into();
+        let (name, policy) = ("chain".parse().unwrap(), TrustPolicy::ControllerOnly);
+        let request = DomainRequest { name, owner: None, controller, settings: Value::Null, policy };
+        engine.add_domain(&caller, request).await.unwrap();
+        let refused = engine.call(&caller, program, json!({})).await.unwrap();
+        assert!(refused.log[0].contains("domain chain: its controller returned no state proof"), "{:?}", refused.log);
+        assert_eq!(refused.log.len(), 1, "a domain without blocks has no latest one, and that is an answer");
+
+        let block = |number: u64| json!({"number": number, "root": vec![number; 32], "payload": [1, 2]});
+        let id = DomainId::derive("chain");
+        engine.append_blocks(&caller, id, vec![block(7), block(5)]).await.unwrap();
+        let proof = |domain: &str| {
+            json!({"domain": domain, "number": 7, "state_root": vec![7; 32], "payload": [1, 2], "proof": [3]})
+        };
+        let other = engine.call(&caller, program, proof("other")).await.unwrap().log;
+        assert!(other[0].contains("returned a proof of domain"), "{other:?}");
+        let report = engine.call(&caller, program, proof("chain")).await.unwrap();
+        assert!(report.log.is_empty(), "{:?}", report.log);
+        // The asked run's calls are counted with the asker's.
+        assert_eq!(report.usage.host_calls, 5 + 2);
+        let raw = bench.store.volume_snapshot(program).unwrap().raw().unwrap().unwrap();
+        assert!(raw.ends_with(&[7, 0xc4, 2, 1, 2, 0xc4, 1, 3]), "{raw:?}");
+        let crate::FileOrDirectory::File(file) = engine.read_path(&caller, program, "latest".into()).await.unwrap()
+        else {
+            panic!("it is a file")
+        };
+        assert!(file.ends_with(&[7, 0xc4, 2, 1, 2]), "{file:?}");
+    }
+}
