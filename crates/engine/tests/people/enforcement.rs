@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use coprocessor_engine::{
-    Caller, ClaimKey, Deployed, Engine, EngineError, NodeRegistration, ProofClaim, Scopes, new_key,
+    Caller, ClaimKey, Deployed, DomainRequest, Engine, EngineError, NodeRegistration, ProofClaim, Scopes, new_key,
 };
-use coprocessor_store::{DeliveryId, KeyId, Owner, Quotas, Scope, TaskFilter, Webhook, WebhookId};
-use coprocessor_types::{OwnerId, ProgramId, ProofKind, TaskId};
+use coprocessor_store::{DeliveryId, KeyId, Owner, Quotas, Scope, TaskFilter, TrustPolicy, Webhook, WebhookId};
+use coprocessor_types::{DomainId, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 use std::{
@@ -140,18 +140,31 @@ fn rows() -> Vec<Row> {
         add_prover Deploy Anybody |e, c, t, p| e.add_prover(c, node("http://127.0.0.1:9", false));
         add_webhook Deploy Anybody |e, c, t, p| e.add_webhook(c, "https://127.0.0.1/", Vec::new(), None);
         last_event Read Anybody |e, c, t, p| e.last_event(c);
+        add_domain Admin Admin |e, c, t, p| e.add_domain(c, domain());
+        set_domain_controller Admin Admin |e, c, t, p| e.set_domain_controller(c, DOMAIN, Bytes::new());
+        domain Read Anybody |e, c, t, p| e.domain(c, DOMAIN);
+        domains Read Anybody |e, c, t, p| e.domains(c, None, 10);
+        domain_controller Read Anybody |e, c, t, p| e.domain_controller(c, DOMAIN);
+        block Read Anybody |e, c, t, p| e.block(c, DOMAIN, 1, None);
+        blocks Read Anybody |e, c, t, p| e.blocks(c, DOMAIN, None, 10);
+        latest_block Read Anybody |e, c, t, p| e.latest_block(c, DOMAIN, None);
+        current_root Read Anybody |e, c, t, p| e.current_root(c);
+        root Read Anybody |e, c, t, p| e.root(c, Root([9; 32]));
+        roots Read Anybody |e, c, t, p| e.roots(c, None, 10);
+        open_block Read Anybody |e, c, t, p| e.open_block(c, Root([9; 32]), DOMAIN, 1);
+        open_instance Read Anybody |e, c, t, p| e.open_instance(c, Root([9; 32]));
+        transitions Read Anybody |e, c, t, p| e.transitions(c, Root([9; 32]), None, 10);
     }
 }
 
 /// Methods that take a caller and follow a rule of their own, each with a test below.
-const OWN_RULES: [&str; 1] = ["revoke_key"];
+const OWN_RULES: [&str; 2] = ["revoke_key", "append_blocks"];
 
 /// Methods about nobody's things, or for the service itself.
-const FOR_THE_SERVICE: [&str; 12] = [
+const FOR_THE_SERVICE: [&str; 11] = [
     "new",
     "start",
     "instance",
-    "root",
     "health",
     "task_counts",
     "storage",
@@ -161,6 +174,20 @@ const FOR_THE_SERVICE: [&str; 12] = [
     "has_keys",
     "limits",
 ];
+
+/// One that is not there: what is refused is refused before that shows.
+const DOMAIN: DomainId = DomainId([9; 32]);
+
+fn domain() -> DomainRequest {
+    let policy = TrustPolicy::ControllerOnly;
+    DomainRequest {
+        name: "chain".parse().unwrap(),
+        owner: None,
+        controller: Bytes::new(),
+        settings: json!(null),
+        policy,
+    }
+}
 
 fn claim(program: ProgramId) -> ProofClaim {
     let public_inputs = Bytes::from_static(&[0; 32]);
@@ -321,6 +348,25 @@ async fn a_key_is_revoked_by_an_administrator_or_by_itself() {
     assert_eq!(verdict(&with_another).await, Verdict::Forbidden(Scope::Admin));
     let itself = Caller { key: Some(things.key), ..caller("alice", &[Scope::Read]) };
     assert_eq!(verdict(&itself).await, Verdict::Allowed);
+    assert_eq!(verdict(&admin()).await, Verdict::Allowed);
+}
+
+#[tokio::test]
+async fn blocks_are_appended_by_the_domains_owner_or_an_administrator() {
+    let fixture = Fixture::new().await;
+    let engine = &fixture.engine;
+    let controller = wat::parse_str(
+        r#"(module (memory (export "memory") 1) (func (export "validate_block")) (func (export "get_state_proof")))"#,
+    );
+    let owner = Some("alice".parse().unwrap());
+    let request = DomainRequest { owner, controller: controller.unwrap().into(), ..domain() };
+    engine.add_domain(&admin(), request).await.unwrap();
+    let id = DomainId::derive("chain");
+    let verdict = async |caller: &Caller| verdict(engine.append_blocks(caller, id, vec![json!({})]).await);
+    let bobs = engine.append_blocks(&user("bob"), id, vec![json!({})]).await;
+    assert!(matches!(bobs, Err(EngineError::NotDomainOwner { .. })), "everybody may know of a domain");
+    assert_eq!(verdict(&caller("alice", &[Scope::Read, Scope::Prove])).await, Verdict::Forbidden(Scope::Deploy));
+    assert_eq!(verdict(&user("alice")).await, Verdict::Allowed);
     assert_eq!(verdict(&admin()).await, Verdict::Allowed);
 }
 
