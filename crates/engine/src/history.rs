@@ -138,9 +138,7 @@ mod tests {
         let block = |number: u64| json!({"number": number, "root": vec![number; 32], "payload": [1, 2]});
         let id = DomainId::derive("chain");
         engine.append_blocks(&caller, id, vec![block(7), block(5)]).await.unwrap();
-        let proof = |domain: &str| {
-            json!({"domain": domain, "number": 7, "state_root": vec![7; 32], "payload": [1, 2], "proof": [3]})
-        };
+        let proof = |domain: &str| json!({"domain": domain, "number": 7, "state_root": vec![7; 32], "payload": [1, 2], "proof": [3]});
         let other = engine.call(&caller, program, proof("other")).await.unwrap().log;
         assert!(other[0].contains("returned a proof of domain"), "{other:?}");
         let report = engine.call(&caller, program, proof("chain")).await.unwrap();
