@@ -1,29 +1,36 @@
 //! Directories: lists of entries of 32 bytes each.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use crate::disk::Disk;
 use crate::geometry::ENTRY_SIZE;
 use crate::path::Name;
 use crate::time::DosTime;
-use crate::{Corruption, PAGE_SIZE, PageSource, VfsError};
+use crate::{Attributes, Corruption, MAX_PATH_DEPTH, PAGE_SIZE, PageSource, VfsError};
 
 /// Most bytes in a directory: 65,536 entries, which is what other implementations can read.
-const MAX_SIZE: usize = MAX_ENTRIES as usize * ENTRY_SIZE;
+pub(crate) const MAX_SIZE: usize = MAX_ENTRIES as usize * ENTRY_SIZE;
 const MAX_ENTRIES: u32 = 1 << 16;
 /// Most entries that the long name of one file fills.
-const MAX_LONG_NAME: usize = 20;
+pub(crate) const MAX_LONG_NAME: usize = 20;
 
 /// First byte of a name: this entry and all after it are unused.
 const UNUSED: u8 = 0;
 /// First byte of a name: this entry was removed.
 const REMOVED: u8 = 0xe5;
 
+const ATTRIBUTE_READ_ONLY: u8 = 0x01;
+const ATTRIBUTE_HIDDEN: u8 = 0x02;
+const ATTRIBUTE_SYSTEM: u8 = 0x04;
 const ATTRIBUTE_LABEL: u8 = 0x08;
 const ATTRIBUTE_DIRECTORY: u8 = 0x10;
 const ATTRIBUTE_ARCHIVE: u8 = 0x20;
 /// The attributes that together mark a part of a long name.
 const ATTRIBUTES_LONG_NAME: u8 = 0x0f;
+
+/// Where an entry says which parts of its name others show in lower case.
+const CASE: usize = 12;
 
 /// Where a directory's entries are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +39,16 @@ pub(crate) enum Directory {
     Root,
     /// In the chain of clusters that begins here.
     At(u16),
+}
+
+impl Directory {
+    /// How the entry `..` of a directory in this one names it.
+    pub(crate) fn as_parent(self) -> u16 {
+        match self {
+            Self::Root => 0,
+            Self::At(first) => first,
+        }
+    }
 }
 
 /// An entry of a directory, as it is stored. What other writers keep in it stays in it.
@@ -74,8 +91,41 @@ impl Record {
         u32::from(self.short(28)) | u32::from(self.short(30)) << 16
     }
 
+    pub(crate) fn created(&self) -> DosTime {
+        DosTime { date: self.short(16), time: self.short(14), fine: self.0[13] }
+    }
+
     pub(crate) fn modified(&self) -> DosTime {
         DosTime { date: self.short(24), time: self.short(22), fine: 0 }
+    }
+
+    /// A day; its time is the day's beginning.
+    pub(crate) fn accessed(&self) -> DosTime {
+        DosTime { date: self.short(18), time: 0, fine: 0 }
+    }
+
+    pub(crate) fn attributes(&self) -> Attributes {
+        let has = |attribute: u8| self.0[11] & attribute != 0;
+        Attributes {
+            read_only: has(ATTRIBUTE_READ_ONLY),
+            hidden: has(ATTRIBUTE_HIDDEN),
+            system: has(ATTRIBUTE_SYSTEM),
+            archive: has(ATTRIBUTE_ARCHIVE),
+        }
+    }
+
+    /// The same file or directory under another name.
+    pub(crate) fn named(mut self, name: &Name) -> Self {
+        self.0[..11].copy_from_slice(name.as_stored());
+        self.0[CASE] = 0;
+        self
+    }
+
+    /// The same file under the name of another one, in the form that one has it in.
+    pub(crate) fn named_as(self, other: &Self) -> Self {
+        let mut named = self.named(&other.name());
+        named.0[CASE] = other.0[CASE];
+        named
     }
 
     /// Says where a file's content is from now on.
@@ -92,7 +142,7 @@ impl Record {
         self.put(24, now.date);
     }
 
-    fn is_dots(&self) -> bool {
+    pub(crate) fn is_dots(&self) -> bool {
         self.0[0] == b'.'
     }
 
@@ -226,14 +276,45 @@ pub(crate) fn create<S: PageSource>(
         record.put(26, first);
         record
     };
-    let above = match parent {
-        Directory::Root => 0,
-        Directory::At(first) => first,
-    };
     let first = chain[0];
-    disk.fill(&chain, &[entry(&Name::DOT, first).0, entry(&Name::DOT_DOT, above).0].concat())?;
+    disk.fill(&chain, &[entry(&Name::DOT, first).0, entry(&Name::DOT_DOT, parent.as_parent()).0].concat())?;
     insert(disk, parent, vacancy, &entry(name, first))?;
     Ok(Directory::At(first))
+}
+
+/// Says in the directory at `first` that it is in `parent` from now on.
+pub(crate) fn set_parent<S: PageSource>(disk: &mut Disk<S>, first: u16, parent: Directory) -> Result<(), VfsError> {
+    let Lookup::Found(mut dots) = look_up(disk, Directory::At(first), &Name::DOT_DOT)? else {
+        return Err(Corruption::NoParent { cluster: first }.into());
+    };
+    dots.record.put(26, parent.as_parent());
+    update(disk, dots.at, &dots.record)
+}
+
+/// How many names the longest path below the directory at `first` has, not counted beyond what a path can have.
+pub(crate) fn height<S: PageSource>(disk: &mut Disk<S>, first: u16) -> Result<usize, VfsError> {
+    // In a damaged volume a directory can be in itself; each is looked at once.
+    let mut seen = BTreeSet::from([first]);
+    let mut level = vec![first];
+    for height in 0..=MAX_PATH_DEPTH {
+        let mut empty = true;
+        let mut below = Vec::new();
+        for &directory in &level {
+            let records = list(disk, Directory::At(directory))?;
+            empty &= records.is_empty();
+            for record in records.iter().filter(|record| record.is_directory()) {
+                let first = disk.checked_first(record.first())?;
+                if seen.insert(first) {
+                    below.push(first);
+                }
+            }
+        }
+        if empty {
+            return Ok(height);
+        }
+        level = below;
+    }
+    Ok(MAX_PATH_DEPTH + 1)
 }
 
 /// Makes room for one more entry.
@@ -252,7 +333,7 @@ fn grow<S: PageSource>(disk: &mut Disk<S>, directory: Directory) -> Result<Vacan
 }
 
 /// What an entry is.
-enum Slot {
+pub(crate) enum Slot {
     Unused,
     Removed,
     LongName,
@@ -262,7 +343,7 @@ enum Slot {
 }
 
 impl Slot {
-    fn of(bytes: &[u8; ENTRY_SIZE]) -> Self {
+    pub(crate) fn of(bytes: &[u8; ENTRY_SIZE]) -> Self {
         match (bytes[0], bytes[11]) {
             (UNUSED, _) => Self::Unused,
             (REMOVED, _) => Self::Removed,

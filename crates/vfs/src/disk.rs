@@ -4,8 +4,8 @@ use crate::geometry::{BOOT_SECTOR_SIZE, BootSector, FIRST_CLUSTER, Geometry, MED
 use crate::pages::Pages;
 use crate::{Corruption, PAGE_SIZE, PageSource, VfsError};
 
-const FREE: u16 = 0;
-const BAD: u16 = 0xfff7;
+pub(crate) const FREE: u16 = 0;
+pub(crate) const BAD: u16 = 0xfff7;
 const END: u16 = 0xffff;
 
 /// Where a volume formatted here notes in which part of the table to look for free clusters: the second sector, which
@@ -54,20 +54,38 @@ impl<S: PageSource> Disk<S> {
     pub(crate) fn open(source: S, size: u64) -> Result<Self, VfsError> {
         check_size(size)?;
         let mut pages = Pages::new(source, page_count(size));
-        let mut boot = [0; BOOT_SECTOR_SIZE];
-        pages.read(0, &mut boot)?;
-        let geometry = BootSector::decode(&boot)?.geometry(size)?;
-        let mut search = Search { next: FIRST_CLUSTER, noted: None };
-        if geometry.table_start >= SEARCH_NOTE + BOOT_SECTOR_SIZE as u64 {
-            let mut note = [0; SEARCH_NOTE_MARK.len() + 2];
-            pages.read(SEARCH_NOTE, &mut note)?;
-            if let Some(&[low, high]) = note.strip_prefix(SEARCH_NOTE_MARK) {
-                let noted = u16::from_le_bytes([low, high]);
-                search.noted = Some(noted);
-                search.next = if geometry.is_cluster(noted) { noted } else { FIRST_CLUSTER };
+        let (geometry, search) = layout(&mut pages, size)?;
+        Ok(Self { pages, geometry, search })
+    }
+
+    /// Replaces pages, and goes on with the filesystem that is there then.
+    pub(crate) fn overwrite(
+        &mut self,
+        pages: impl IntoIterator<Item = (u32, Option<Vec<u8>>)>,
+    ) -> Result<(), VfsError> {
+        let size = u64::from(self.pages.count()) * PAGE_SIZE as u64;
+        let written = pages.into_iter().try_for_each(|(page, content)| {
+            if let Some(got) = content.as_ref().map(Vec::len).filter(|&length| length != PAGE_SIZE) {
+                return Err(VfsError::PageLength { page, got });
+            }
+            self.pages.write(u64::from(page) * PAGE_SIZE as u64, content.as_deref().unwrap_or_default(), PAGE_SIZE)
+        });
+        match written.and_then(|()| layout(&mut self.pages, size)) {
+            Ok((geometry, search)) => {
+                self.pages.commit();
+                (self.geometry, self.search) = (geometry, search);
+                Ok(())
+            }
+            Err(error) => {
+                self.pages.roll_back();
+                Err(error)
             }
         }
-        Ok(Self { pages, geometry, search })
+    }
+
+    /// The changed pages, in ascending order.
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = (u32, Option<&[u8]>)> {
+        self.pages.dirty()
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -233,6 +251,24 @@ impl<S: PageSource> Disk<S> {
         }
         Ok(())
     }
+}
+
+/// Where the parts of the filesystem are by its boot sector, and where to look for free clusters.
+fn layout<S: PageSource>(pages: &mut Pages<S>, size: u64) -> Result<(Geometry, Search), VfsError> {
+    let mut boot = [0; BOOT_SECTOR_SIZE];
+    pages.read(0, &mut boot)?;
+    let geometry = BootSector::decode(&boot)?.geometry(size)?;
+    let mut search = Search { next: FIRST_CLUSTER, noted: None };
+    if geometry.table_start >= SEARCH_NOTE + BOOT_SECTOR_SIZE as u64 {
+        let mut note = [0; SEARCH_NOTE_MARK.len() + 2];
+        pages.read(SEARCH_NOTE, &mut note)?;
+        if let Some(&[low, high]) = note.strip_prefix(SEARCH_NOTE_MARK) {
+            let noted = u16::from_le_bytes([low, high]);
+            search.noted = Some(noted);
+            search.next = if geometry.is_cluster(noted) { noted } else { FIRST_CLUSTER };
+        }
+    }
+    Ok((geometry, search))
 }
 
 /// The parts of a chain that lie side by side in the volume. Taken together, each of their pages is touched once,

@@ -35,6 +35,25 @@ pub enum VfsError {
     /// The root directory can't be removed.
     #[error("the root directory can't be removed; name a file or a directory in it")]
     RemoveRoot,
+    /// The root directory can't be moved.
+    #[error("the root directory can't be moved; name a file or a directory in it")]
+    MoveRoot,
+    /// A directory can't be in itself.
+    #[error("{from} can't be moved to {to}, which is in it; choose a path outside of it")]
+    MoveIntoItself {
+        /// The directory.
+        from: String,
+        /// Where it was to go.
+        to: String,
+    },
+    /// What is at the new path can't be replaced.
+    #[error(
+        "{path} is in the way: a move takes the place of a file, with a file; remove it first or choose another path"
+    )]
+    InTheWay {
+        /// The path that is taken.
+        path: String,
+    },
     /// There are not enough free clusters.
     #[error(
         "the volume is full: {needed} bytes more are needed and {free} are free; remove files or use a larger volume"
@@ -123,6 +142,14 @@ pub enum BootSectorError {
     /// The root directory has no entries, as in FAT-32.
     #[error("expected a root directory of its own, got 0 entries (FAT-32?)")]
     RootEntries,
+    /// The root directory ends within a sector.
+    #[error("expected a root directory of whole sectors of {sector} bytes, got {got} entries of 32 bytes")]
+    RootSize {
+        /// Its entries.
+        got: u16,
+        /// Bytes of a sector.
+        sector: u16,
+    },
     /// The filesystem is larger than the volume it is in.
     #[error("expected at most {max} bytes, which is the volume's size, got {got}")]
     TotalSize {
@@ -181,6 +208,12 @@ pub enum Corruption {
         size: u32,
         /// How many clusters its chain has.
         clusters: usize,
+    },
+    /// A directory does not say which one it is in.
+    #[error("the directory at cluster {cluster} has no entry `..`")]
+    NoParent {
+        /// The directory's first cluster.
+        cluster: u16,
     },
     /// A directory has more clusters than a directory can have.
     #[error("a directory has more than {max} clusters")]

@@ -41,6 +41,9 @@ pub(crate) struct BootSector {
     root_entries: u16,
     total_sectors: u32,
     sectors_per_table: u16,
+    pub(crate) media: u8,
+    /// The writer did not finish, or met errors.
+    pub(crate) dirty: bool,
 }
 
 impl BootSector {
@@ -80,6 +83,8 @@ impl BootSector {
             root_entries: ROOT_ENTRIES,
             total_sectors: sectors.min(most).try_into().ok()?,
             sectors_per_table: table.try_into().ok()?,
+            media: MEDIA,
+            dirty: false,
         })
     }
 
@@ -97,12 +102,12 @@ impl BootSector {
         put(16, &[self.tables]);
         put(17, &self.root_entries.to_le_bytes());
         put(19, &small_total.to_le_bytes());
-        put(21, &[MEDIA]);
+        put(21, &[self.media]);
         put(22, &self.sectors_per_table.to_le_bytes());
         put(24, &32_u16.to_le_bytes()); // sectors per track: no disk has tracks, yet mtools wants a number
         put(26, &64_u16.to_le_bytes()); // heads
         put(32, &large_total.to_le_bytes());
-        put(36, &[0x80, 0, 0x29]); // a fixed disk, clean, the next three fields are there
+        put(36, &[0x80, u8::from(self.dirty), 0x29]); // a fixed disk, clean, the next three fields are there
         put(39, &0x434f_5052_u32.to_le_bytes()); // serial number
         put(43, b"NO NAME    ");
         put(54, b"FAT16   ");
@@ -128,6 +133,9 @@ impl BootSector {
             root_entries: short(17),
             total_sectors: if short(19) == 0 { long(32) } else { short(19).into() },
             sectors_per_table: short(22),
+            media: byte(21),
+            // Whether there is this field is said in the one after it.
+            dirty: matches!(byte(38), 0x28 | 0x29) && byte(37) & 3 != 0,
         })
     }
 
@@ -158,7 +166,10 @@ impl BootSector {
         let table_start = u64::from(self.reserved_sectors) * sector;
         let root_start = table_start + u64::from(self.tables) * table_size;
         let root_size = u64::from(self.root_entries) * ENTRY_SIZE as u64;
-        let data_start = root_start + root_size.next_multiple_of(sector);
+        if !root_size.is_multiple_of(sector) {
+            return Err(BootSectorError::RootSize { got: self.root_entries, sector: self.bytes_per_sector });
+        }
+        let data_start = root_start + root_size;
         let clusters = total.saturating_sub(data_start) / cluster_size;
         if !(MIN_CLUSTERS..=MAX_CLUSTERS).contains(&clusters) {
             return Err(BootSectorError::Clusters { got: clusters });
@@ -308,6 +319,7 @@ mod tests {
         assert_eq!(refused(&|b| b.reserved_sectors = 0), BootSectorError::ReservedSectors);
         assert_eq!(refused(&|b| b.tables = 3), BootSectorError::Tables { got: 3 });
         assert_eq!(refused(&|b| b.root_entries = 0), BootSectorError::RootEntries);
+        assert_eq!(refused(&|b| b.root_entries = 500), BootSectorError::RootSize { got: 500, sector: 512 });
         assert_eq!(refused(&|b| b.total_sectors += 1), BootSectorError::TotalSize { got: size + 512, max: size });
         assert_eq!(refused(&|b| b.total_sectors = 1), BootSectorError::Clusters { got: 0 });
         assert_eq!(refused(&|b| b.sectors_per_cluster = 16), BootSectorError::Clusters { got: 2043 });

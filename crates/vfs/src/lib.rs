@@ -20,7 +20,9 @@
 //! An image may come from anywhere. The boot sector is checked in full before anything else is read, every number in
 //! the table or in a directory is checked before it is followed, and every walk is bounded by the volume's geometry: a
 //! damaged image gives [`VfsError::Corrupt`] or [`VfsError::BootSector`], not a panic and not a loop without an end.
-//! An operation that fails, for whatever reason, leaves the volume as it was before.
+//! An operation that fails, for whatever reason, leaves the volume as it was before. Using an image reads no more of it than
+//! an operation needs; [`check()`] reads all of its tables and directories, and tells what is wrong and where, before it is
+//! let in place of another.
 //!
 //! # Why this is not the `fatfs` crate
 //!
@@ -31,6 +33,7 @@
 //! underflows on an entry whose first cluster is 1; it does not say which clusters it freed. It serves in the tests, as
 //! an independent reader and writer.
 
+mod check;
 mod directory;
 mod disk;
 mod error;
@@ -41,11 +44,12 @@ mod path;
 mod time;
 mod volume;
 
+pub use check::{Checked, Fault, Faults, ImageError, check};
 pub use error::{BootSectorError, Corruption, VfsError};
 pub use image::{Image, read_image_page};
 pub use pages::{PageSource, PageSourceError};
 pub use path::{FatPath, MAX_PATH_DEPTH, MAX_PATH_LENGTH, PathError};
-pub use volume::{Entry, EntryKind, Space, Volume};
+pub use volume::{Attributes, Entry, EntryKind, Space, Volume};
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 4096;

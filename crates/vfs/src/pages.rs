@@ -178,6 +178,12 @@ impl<S: PageSource> Pages<S> {
         dirty.collect()
     }
 
+    /// The changed pages in ascending order, which stay so.
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = (u32, Option<&[u8]>)> {
+        let dirty = self.held.iter().filter(|(_, page)| page.dirty);
+        dirty.map(|(&index, page)| (index, page.bytes.as_deref().filter(|bytes| !is_zero(bytes))))
+    }
+
     fn hold(&mut self, index: u32) -> Result<&Page, VfsError> {
         assert!(index < self.count, "page {index} of a volume of {} pages", self.count);
         match self.held.entry(index) {

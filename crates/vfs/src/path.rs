@@ -228,6 +228,11 @@ impl Name {
         Self(stored)
     }
 
+    /// Whether a path can have it, and it is stored as a path's names are.
+    pub(crate) fn is_reachable(&self) -> bool {
+        Self::parse(&self.to_string()).is_ok_and(|name| name == *self)
+    }
+
     pub(crate) fn as_stored(&self) -> &[u8; BASE_LENGTH + EXTENSION_LENGTH] {
         &self.0
     }

@@ -6,7 +6,7 @@ use crate::directory::{self, Directory, Found, Lookup, Record, Vacancy};
 use crate::disk::Disk;
 use crate::path::Name;
 use crate::time::DosTime;
-use crate::{Corruption, FatPath, PageSource, VfsError};
+use crate::{Corruption, FatPath, MAX_PATH_DEPTH, PageSource, PathError, VfsError};
 
 /// What a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,29 @@ pub struct Entry {
     pub kind: EntryKind,
     /// Size of a file in bytes; 0 for a directory.
     pub size: u64,
-    /// When it was written last, in steps of two seconds; FAT has no time zone, this is read and written as UTC.
-    /// `None` for the root directory, and where another writer left no date.
+    /// When it was made, to the second. FAT has no time zone; times are read and written as UTC. `None`, as for the two
+    /// below, for the root directory, and where another writer left no date.
+    pub created: Option<SystemTime>,
+    /// When a file was written last, in steps of two seconds; for a directory, when it was made.
     pub modified: Option<SystemTime>,
+    /// The day, at its beginning, when it was used last. Writing counts as use; reading changes nothing in a volume, so it
+    /// is not noted here, though other implementations may have done so.
+    pub accessed: Option<SystemTime>,
+    /// What other implementations set or go by.
+    pub attributes: Attributes,
+}
+
+/// FAT's marks of a file or directory. They are kept and shown; nothing is refused here because of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Not to be written to.
+    pub read_only: bool,
+    /// Not to be listed.
+    pub hidden: bool,
+    /// A part of an operating system.
+    pub system: bool,
+    /// Written since it was backed up last; set by every write.
+    pub archive: bool,
 }
 
 impl From<&Record> for Entry {
@@ -39,7 +59,15 @@ impl From<&Record> for Entry {
             true => (EntryKind::Directory, 0),
             false => (EntryKind::File, record.size().into()),
         };
-        Self { name: record.name().to_string(), kind, size, modified: record.modified().to_system() }
+        Self {
+            name: record.name().to_string(),
+            kind,
+            size,
+            created: record.created().to_system(),
+            modified: record.modified().to_system(),
+            accessed: record.accessed().to_system(),
+            attributes: record.attributes(),
+        }
     }
 }
 
@@ -127,18 +155,12 @@ impl<S: PageSource> Volume<S> {
     /// [`VfsError::PageLength`].
     pub fn write(&mut self, path: &str, content: &[u8]) -> Result<(), VfsError> {
         let path = FatPath::parse(path)?;
-        let now = DosTime::from_system(self.now.unwrap_or_else(SystemTime::now));
+        let now = self.dos_now();
         let Some((name, above)) = path.names().split_last() else {
             return Err(VfsError::IsADirectory { path: path.to_string() });
         };
         self.disk.change(|disk| {
-            let mut parent = Directory::Root;
-            for (depth, name) in above.iter().enumerate() {
-                parent = match directory::look_up(disk, parent, name)? {
-                    Lookup::Found(found) => enter(disk, &found, &path, depth)?,
-                    Lookup::Missing(vacancy) => directory::create(disk, parent, vacancy, name, now)?,
-                };
-            }
+            let parent = descend(disk, &path, above.len(), now)?;
             match directory::look_up(disk, parent, name)? {
                 Lookup::Found(found) if found.record.is_directory() => {
                     Err(VfsError::IsADirectory { path: path.to_string() })
@@ -146,6 +168,67 @@ impl<S: PageSource> Volume<S> {
                 Lookup::Found(found) => replace_file(disk, found, content, now),
                 Lookup::Missing(vacancy) => create_file(disk, parent, vacancy, name, content, now),
             }
+        })
+    }
+
+    /// Makes a directory, and those it is in. One that is there stays as it is.
+    ///
+    /// # Errors
+    /// [`VfsError::Path`], [`VfsError::NotADirectory`], [`VfsError::NoSpace`], [`VfsError::RootDirectoryFull`],
+    /// [`VfsError::DirectoryFull`], [`VfsError::Corrupt`], [`VfsError::Source`], [`VfsError::PageLength`].
+    pub fn make_directory(&mut self, path: &str) -> Result<(), VfsError> {
+        let path = FatPath::parse(path)?;
+        let now = self.dos_now();
+        self.disk.change(|disk| descend(disk, &path, path.names().len(), now).map(drop))
+    }
+
+    /// Gives a file or directory another path, with the directories that this one needs. A file takes the place of another
+    /// file; nothing takes the place of a directory. What it holds is not touched, and neither are its dates.
+    ///
+    /// Names that differ in case alone are one name here, so such a move succeeds and changes nothing. A long name, which
+    /// another writer may have given, does not move along.
+    ///
+    /// # Errors
+    /// [`VfsError::Path`], also where something in a moved directory would get too deep; [`VfsError::NotFound`],
+    /// [`VfsError::NotADirectory`], [`VfsError::MoveRoot`], [`VfsError::MoveIntoItself`], [`VfsError::InTheWay`],
+    /// [`VfsError::NoSpace`], [`VfsError::RootDirectoryFull`], [`VfsError::DirectoryFull`], [`VfsError::Corrupt`],
+    /// [`VfsError::Source`], [`VfsError::PageLength`].
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), VfsError> {
+        let (from, to) = (FatPath::parse(from)?, FatPath::parse(to)?);
+        let now = self.dos_now();
+        let moved = self.find(&from)?.ok_or(VfsError::MoveRoot)?;
+        if from == to {
+            return Ok(());
+        }
+        let Some((name, above)) = to.names().split_last() else {
+            return Err(VfsError::InTheWay { path: to.to_string() });
+        };
+        if moved.record.is_directory() {
+            if to.names().starts_with(from.names()) {
+                return Err(VfsError::MoveIntoItself { from: from.to_string(), to: to.to_string() });
+            }
+            self.check_depth(&moved, &to)?;
+        }
+        self.disk.change(|disk| {
+            let parent = descend(disk, &to, above.len(), now)?;
+            // First, so that there is a place for it in a directory that is full.
+            directory::remove(disk, &moved)?;
+            match directory::look_up(disk, parent, name)? {
+                Lookup::Found(there) if there.record.is_directory() || moved.record.is_directory() => {
+                    return Err(VfsError::InTheWay { path: to.to_string() });
+                }
+                Lookup::Found(there) => {
+                    let chain = clusters_of(disk, &there.record)?;
+                    disk.resize(chain, 0)?;
+                    directory::update(disk, there.at, &moved.record.named_as(&there.record))?;
+                }
+                Lookup::Missing(vacancy) => directory::insert(disk, parent, vacancy, &moved.record.named(name))?,
+            }
+            if moved.record.is_directory() {
+                let first = disk.checked_first(moved.record.first())?;
+                directory::set_parent(disk, first, parent)?;
+            }
+            Ok(())
         })
     }
 
@@ -195,7 +278,15 @@ impl<S: PageSource> Volume<S> {
         let path = FatPath::parse(path)?;
         Ok(match self.find(&path)? {
             Some(found) => Entry::from(&found.record),
-            None => Entry { name: path.to_string(), kind: EntryKind::Directory, size: 0, modified: None },
+            None => Entry {
+                name: path.to_string(),
+                kind: EntryKind::Directory,
+                size: 0,
+                created: None,
+                modified: None,
+                accessed: None,
+                attributes: Attributes::default(),
+            },
         })
     }
 
@@ -218,9 +309,39 @@ impl<S: PageSource> Volume<S> {
         self.disk.pages().take_dirty()
     }
 
+    /// The pages that [`Self::take_dirty`] would hand over, without taking them: over those of the source they are the
+    /// volume as it is now.
+    pub fn dirty(&self) -> impl Iterator<Item = (u32, Option<&[u8]>)> {
+        self.disk.dirty()
+    }
+
+    /// Replaces pages, of which each is [`PAGE_SIZE`](crate::PAGE_SIZE) bytes or all zeros (`None`), and goes on with the
+    /// filesystem that they make with those that stay. What they make is for the caller to know: see
+    /// [`check`](crate::check()).
+    ///
+    /// # Errors
+    /// [`VfsError::BootSector`], [`VfsError::PageLength`], [`VfsError::Source`]; the volume is then as it was.
+    ///
+    /// # Panics
+    /// On a page beyond [`Self::page_count`].
+    pub fn overwrite(&mut self, pages: impl IntoIterator<Item = (u32, Option<Vec<u8>>)>) -> Result<(), VfsError> {
+        self.disk.overwrite(pages)
+    }
+
     /// How many pages the volume has, absent ones included.
     pub fn page_count(&self) -> u32 {
         self.disk.page_count()
+    }
+
+    fn dos_now(&self) -> DosTime {
+        DosTime::from_system(self.now.unwrap_or_else(SystemTime::now))
+    }
+
+    /// Whether everything in a directory still has a path when the directory has the path `to`.
+    fn check_depth(&mut self, moved: &Found, to: &FatPath) -> Result<(), VfsError> {
+        let first = self.disk.checked_first(moved.record.first())?;
+        let got = to.names().len() + directory::height(&mut self.disk, first)?;
+        if got > MAX_PATH_DEPTH { Err(PathError::TooDeep { got }.into()) } else { Ok(()) }
     }
 
     /// What is at a path; `None` for the root directory, which no entry describes.
@@ -262,6 +383,23 @@ fn enter<S: PageSource>(disk: &Disk<S>, found: &Found, path: &FatPath, depth: us
         return Err(VfsError::NotADirectory { path: path.prefix(depth + 1) });
     }
     Ok(Directory::At(disk.checked_first(found.record.first())?))
+}
+
+/// The directory of the first `depth` names of a path, made where it is missing.
+fn descend<S: PageSource>(
+    disk: &mut Disk<S>,
+    path: &FatPath,
+    depth: usize,
+    now: DosTime,
+) -> Result<Directory, VfsError> {
+    let mut directory = Directory::Root;
+    for (depth, name) in path.names()[..depth].iter().enumerate() {
+        directory = match directory::look_up(disk, directory, name)? {
+            Lookup::Found(found) => enter(disk, &found, path, depth)?,
+            Lookup::Missing(vacancy) => directory::create(disk, directory, vacancy, name, now)?,
+        };
+    }
+    Ok(directory)
 }
 
 fn clusters_of<S: PageSource>(disk: &mut Disk<S>, record: &Record) -> Result<Vec<u16>, VfsError> {

@@ -22,6 +22,13 @@ enum Operation {
     Remove {
         path: String,
     },
+    MakeDirectory {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
     /// Stores the changes, and goes on with a volume that has nothing in memory.
     Reopen,
     /// Drops the changes since they were stored last.
@@ -53,6 +60,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         8 => (path(), any::<u64>(), length()).prop_map(|(path, seed, length)| Operation::Write { path, seed, length }),
         4 => path().prop_map(|path| Operation::Remove { path }),
+        2 => path().prop_map(|path| Operation::MakeDirectory { path }),
+        4 => (path(), path()).prop_map(|(from, to)| Operation::Rename { from, to }),
         2 => Just(Operation::Reopen),
         1 => Just(Operation::Abandon),
         1 => (path(), any::<u64>(), length())
@@ -74,6 +83,8 @@ enum Refusal {
     IsADirectory,
     NotADirectory,
     DirectoryNotEmpty,
+    MoveIntoItself,
+    InTheWay,
     NoSpace,
 }
 
@@ -84,6 +95,8 @@ impl Refusal {
             VfsError::IsADirectory { .. } => Self::IsADirectory,
             VfsError::NotADirectory { .. } => Self::NotADirectory,
             VfsError::DirectoryNotEmpty { .. } => Self::DirectoryNotEmpty,
+            VfsError::MoveIntoItself { .. } => Self::MoveIntoItself,
+            VfsError::InTheWay { .. } => Self::InTheWay,
             VfsError::NoSpace { needed, free } => {
                 assert!(needed > free, "{error}");
                 Self::NoSpace
@@ -115,6 +128,46 @@ impl Model {
         }
         let removed = self.files.remove(path).is_some() || self.directories.remove(path);
         if removed { Ok(()) } else { Err(Refusal::NotFound) }
+    }
+
+    fn make_directory(&mut self, path: &str) -> Result<(), Refusal> {
+        if parents(path).chain([path]).any(|above| self.files.contains_key(above)) {
+            return Err(Refusal::NotADirectory);
+        }
+        self.directories.extend(parents(path).chain([path]).map(str::to_owned));
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Refusal> {
+        if parents(from).any(|parent| self.files.contains_key(parent)) {
+            return Err(Refusal::NotADirectory);
+        }
+        let is_directory = self.directories.contains(from);
+        if !is_directory && !self.files.contains_key(from) {
+            return Err(Refusal::NotFound);
+        }
+        if from == to {
+            return Ok(());
+        }
+        if is_directory && to.starts_with(&format!("{from}/")) {
+            return Err(Refusal::MoveIntoItself);
+        }
+        if parents(to).any(|parent| self.files.contains_key(parent)) {
+            return Err(Refusal::NotADirectory);
+        }
+        if self.directories.contains(to) || is_directory && self.files.contains_key(to) {
+            return Err(Refusal::InTheWay);
+        }
+        self.directories.extend(parents(to).map(str::to_owned));
+        let moved = |path: &str| match path.strip_prefix(from) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{to}{rest}"),
+            _ => path.to_owned(),
+        };
+        // A file that is replaced goes first.
+        self.files.remove(to);
+        self.files = std::mem::take(&mut self.files).into_iter().map(|(path, file)| (moved(&path), file)).collect();
+        self.directories = self.directories.iter().map(|path| moved(path)).collect();
+        Ok(())
     }
 
     /// Names in a directory, sorted.
@@ -202,6 +255,18 @@ fn run(size: u64, history: Vec<Operation>) {
                 let done = volume.remove(&path).map_err(|error| Refusal::of(&error));
                 assert_eq!(done, model.remove(&path), "remove {path}");
             }
+            Operation::MakeDirectory { path } => {
+                let done = volume.make_directory(&path).map_err(|error| Refusal::of(&error));
+                if done != Err(Refusal::NoSpace) {
+                    assert_eq!(done, model.make_directory(&path), "make {path}");
+                }
+            }
+            Operation::Rename { from, to } => {
+                let done = volume.rename(&from, &to.to_uppercase()).map_err(|error| Refusal::of(&error));
+                if done != Err(Refusal::NoSpace) {
+                    assert_eq!(done, model.rename(&from, &to), "move {from} to {to}");
+                }
+            }
             Operation::Reopen => {
                 pages.store(&mut volume);
                 stored = model.clone();
@@ -231,6 +296,10 @@ fn run(size: u64, history: Vec<Operation>) {
     pages.store(&mut volume);
     compare(&mut Volume::open(pages.clone(), size).unwrap(), &model);
     compare_elsewhere(&mut pages.image(size), &model);
+    let checked = coprocessor_vfs::check(&pages, size).unwrap();
+    assert_eq!(checked.files as usize, model.files.len());
+    assert_eq!(checked.directories as usize, model.directories.len());
+    assert_eq!(checked.space, Volume::open(pages.clone(), size).unwrap().space().unwrap());
     check(&pages, size);
 }
 

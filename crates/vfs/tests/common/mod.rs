@@ -81,6 +81,16 @@ impl PageSource for Pages {
     }
 }
 
+/// Fails on all pages but the first.
+#[derive(Debug)]
+pub struct Broken(pub Pages);
+
+impl PageSource for Broken {
+    fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, PageSourceError> {
+        if index > 0 { Err(PageSourceError::new("the disk is gone")) } else { self.0.read_page(index) }
+    }
+}
+
 /// A command of dosfstools or mtools. Without it a test can't run, which is a failure where `CI` is set.
 #[expect(clippy::print_stderr, reason = "tells whoever runs the tests what was not tested")]
 pub fn tool(name: &str) -> Option<PathBuf> {
