@@ -31,6 +31,8 @@ pub(crate) enum Code {
     Storage = -15,
     NoRpcEndpoint = -18,
     RpcResult = -19,
+    BlockProof = -20,
+    HistoricalUpdate = -21,
 }
 
 /// Why a host call has no answer.
@@ -69,6 +71,12 @@ pub(crate) fn get(memory: &[u8], ptr: u32, len: u32) -> Result<&[u8], Code> {
     from.get(..len as usize).ok_or(Code::BufferTooLarge)
 }
 
+/// The controller's bytes at `ptr`, as many as the type has.
+pub(crate) fn get_fixed<const N: usize>(memory: &[u8], ptr: u32) -> Result<[u8; N], Code> {
+    let from = memory.get(ptr as usize..).ok_or(Code::Read)?;
+    from.first_chunk().copied().ok_or(Code::BufferTooLarge)
+}
+
 /// The controller's text at `ptr`.
 pub(crate) fn get_text(memory: &[u8], ptr: u32, len: u32) -> Result<&str, Code> {
     core::str::from_utf8(get(memory, ptr, len)?).map_err(|_| Code::NotUtf8)
@@ -97,6 +105,9 @@ mod tests {
         assert_eq!(get(memory, 0, u32::MAX), Err(Code::BufferTooLarge));
         assert_eq!(get(memory, 7, 0), Err(Code::Read));
         assert_eq!(get(memory, u32::MAX, u32::MAX), Err(Code::Read));
+        assert_eq!(get_fixed(memory, 2), Ok(*b"cdef"));
+        assert_eq!(get_fixed::<4>(memory, 3), Err(Code::BufferTooLarge));
+        assert_eq!(get_fixed::<4>(memory, u32::MAX), Err(Code::Read));
     }
 
     #[test]

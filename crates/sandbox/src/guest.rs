@@ -16,6 +16,8 @@ pub(crate) struct Guest {
     pub(crate) line: Line,
     pub(crate) meter: Meter,
     pub(crate) log: Vec<String>,
+    /// Why its last host call came to a code, where there is more to say than the code does.
+    pub(crate) reason: Option<String>,
     /// What it gave last, or why that is not JSON.
     pub(crate) ret: Option<Result<Value, String>>,
 }
@@ -28,8 +30,7 @@ impl Guest {
         Ok(())
     }
 
-    /// What a host call comes to that the host did not do; `refused` is the controller's code for that. A code says
-    /// little: the author of the controller finds the reason in its log.
+    /// What a host call comes to that the host did not do; `refused` is the controller's code for that.
     pub(crate) fn failed(&mut self, call: &'static str, error: HostError, refused: Code) -> Stop {
         let (code, verb) = match &error {
             HostError::Failed { reason } => return RunError::Host { call, reason: reason.clone() }.into(),
@@ -37,15 +38,32 @@ impl Guest {
             HostError::TooLarge { .. } => (Code::BufferTooLarge, "refused"),
             HostError::Unanswered { .. } => (refused, "failed"),
         };
-        match self.log(format!("{call} {verb}: {error}")) {
-            Ok(()) => code.into(),
-            Err(error) => error.into(),
+        self.coded(call, verb, error.to_string(), code)
+    }
+
+    /// What a host call comes to that never reaches the host.
+    pub(crate) fn refused(&mut self, call: &'static str, reason: impl Into<String>, code: Code) -> Stop {
+        self.coded(call, "refused", reason.into(), code)
+    }
+
+    /// A code says little: the reason is in the log for the controller's author, and kept for the controller itself.
+    pub(crate) fn coded(&mut self, call: &'static str, verb: &str, reason: String, code: Code) -> Stop {
+        if let Err(error) = self.log(format!("{call} {verb}: {reason}")) {
+            return error.into();
         }
+        self.reason = Some(reason);
+        code.into()
     }
 }
 
 /// The beginning of every host call: counts it, and opens the controller's memory.
 pub(crate) fn enter<'a>(caller: &'a mut Caller<'_, Guest>) -> Result<(&'a mut [u8], &'a mut Guest), Stop> {
+    caller.data_mut().reason = None;
+    enter_after(caller)
+}
+
+/// The same for a host call about the one before.
+pub(crate) fn enter_after<'a>(caller: &'a mut Caller<'_, Guest>) -> Result<(&'a mut [u8], &'a mut Guest), Stop> {
     caller.data_mut().meter.host_call()?;
     reenter(caller)
 }

@@ -2,8 +2,10 @@
 
 use crate::limits::Limits;
 use crate::network::{
-    HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote, RpcRequest, StateProofReply,
+    BlockProof, HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote, RootUpdate, RpcRequest,
+    StateProofReply,
 };
+use coprocessor_types::{BlockNumber, Root};
 use serde_json::Value;
 use std::future::{poll_fn, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,8 +68,26 @@ pub trait Host: Send {
     /// The highest block of the domain with that name at the run's root; `None` for a domain without blocks there. Waited
     /// for as [`Host::http`].
     fn latest_block(&mut self, domain: String) -> Remote<Result<Option<LatestBlock>, HostError>> {
-        Box::pin(ready(Err(HostError::Refused { reason: format!("there is no domain `{domain}` here") })))
+        Box::pin(ready(Err(no_domain(&domain))))
     }
+
+    /// What shows a block of the domain with that name at the run's root. Refused where the root commits to no such block.
+    /// Waited for as [`Host::http`].
+    fn block_proof(&mut self, domain: String, number: BlockNumber) -> Remote<Result<BlockProof, HostError>> {
+        let _ = number;
+        Box::pin(ready(Err(no_domain(&domain))))
+    }
+
+    /// How a root came from the one before it; `None` for a root that the run's own does not follow from, and for the
+    /// first, which follows from none. Waited for as [`Host::http`].
+    fn root_update(&mut self, root: Root) -> Remote<Result<Option<RootUpdate>, HostError>> {
+        let _ = root;
+        Box::pin(ready(Ok(None)))
+    }
+}
+
+fn no_domain(name: &str) -> HostError {
+    HostError::Refused { reason: format!("there is no domain `{name}` here") }
 }
 
 /// Why a host did not do what a controller asked.

@@ -39,8 +39,8 @@ pub use host::{Host, HostError};
 pub use limits::{Limits, SandboxConfig, Usage};
 pub use module::Module;
 pub use network::{
-    Authorization, HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote, RpcRequest,
-    StateProofReply,
+    Authorization, BlockProof, HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote,
+    RootUpdate, RpcRequest, StateProofReply,
 };
 pub use run::{Call, Export, Role, Run};
 pub use sandbox::Sandbox;

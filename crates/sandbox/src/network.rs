@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::host::HostError;
 use crate::limits::Usage;
-use coprocessor_types::{BlockNumber, DomainId, StateProof};
+use coprocessor_types::{BlockNumber, BlockOpening, DomainId, Root, StateProof, TrustId};
 
 /// An answer that has to be waited for. The run waits without a thread; dropping it gives the call up.
 pub type Remote<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -97,7 +97,7 @@ pub struct StateProofReply {
     pub usage: Usage,
 }
 
-/// The highest block of a domain that a root commits to.
+/// A block of a domain: the highest that a root commits to, or the one that made a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatestBlock {
     /// The domain.
@@ -108,6 +108,32 @@ pub struct LatestBlock {
     pub state_root: [u8; 32],
     /// What the domain's controller kept of it.
     pub payload: Vec<u8>,
+}
+
+/// Leads from a block to the run's root, through the domain's tree and the root tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockProof {
+    /// The block's key in its domain's tree: the bits of the path.
+    pub block_key: [u8; 32],
+    /// The domain's key in the root tree.
+    pub domain_key: [u8; 32],
+    /// The siblings along both, and what the block was checked by.
+    pub opening: BlockOpening,
+}
+
+/// A root and the one before it, which has all of its blocks but one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootUpdate {
+    /// Names the update; as a number, later ones are greater.
+    pub id: [u8; 16],
+    /// The root.
+    pub root: Root,
+    /// The root before.
+    pub previous: Root,
+    /// The block that the root has and the one before has not.
+    pub block: LatestBlock,
+    /// What the block was checked by.
+    pub trust: TrustId,
 }
 
 impl StateProofReply {

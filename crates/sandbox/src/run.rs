@@ -95,7 +95,8 @@ pub(crate) fn run(engine: Engine, module: Module, call: Call, limits: Limits, li
     Box::pin(async move {
         let fuel = limits.fuel;
         // The time begins with the first poll.
-        let guest = Guest { args, program, root, line, meter: Meter::new(limits), log: Vec::new(), ret: None };
+        let meter = Meter::new(limits);
+        let guest = Guest { args, program, root, line, meter, log: Vec::new(), reason: None, ret: None };
         let mut store = Store::new(&engine, guest);
         let ended = execute(&mut store, &module, export, fuel).await;
         let left = store.get_fuel().unwrap_or(fuel);

@@ -1,11 +1,10 @@
-//! What a root holds of other chains: the highest block of a domain, and proofs of a domain's state.
+//! What a root holds of other chains: the highest block of a domain, what shows a block at the root, proofs of a domain's
+//! state; and how a root came from the one before it.
 
-use super::remote;
-use crate::abi::{Code, MODULE, Stop, answer, get, get_text, put};
+use super::{pack, remote};
+use crate::abi::{Code, MODULE, Stop, answer, get, get_fixed, get_text, put};
 use crate::guest::{Guest, enter, reenter};
-use crate::network::LatestBlock;
-use coprocessor_types::StateProof;
-use rmp::encode::{write_bin, write_uint};
+use coprocessor_types::Root;
 use wasmtime::{Caller, Linker};
 
 /// No domain has a longer name.
@@ -17,6 +16,20 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         "get_latest_block",
         |mut caller: Caller<'_, Guest>, (domain, domain_len, ptr): (u32, u32, u32)| {
             Box::new(async move { answer(latest_block(&mut caller, (domain, domain_len), ptr).await) })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "get_block_proof",
+        |mut caller: Caller<'_, Guest>, (domain, domain_len, number_ptr, ptr): (u32, u32, u32, u32)| {
+            Box::new(async move { answer(block_proof(&mut caller, (domain, domain_len), number_ptr, ptr).await) })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "get_historical_update",
+        |mut caller: Caller<'_, Guest>, (root_ptr, ptr): (u32, u32)| {
+            Box::new(async move { answer(historical_update(&mut caller, root_ptr, ptr).await) })
         },
     )?;
     linker.func_wrap_async(
@@ -35,7 +48,35 @@ async fn latest_block(caller: &mut Caller<'_, Guest>, domain: (u32, u32), ptr: u
     let domain = name(CALL, Code::LatestBlock, memory, guest, domain)?;
     let block = remote::wait(caller, move |host| host.latest_block(domain)).await?;
     let block = block.map_err(|error| caller.data_mut().failed(CALL, error, Code::LatestBlock))?;
-    let packed = pack_block(block.as_ref())?;
+    let packed = pack::latest_block(block.as_ref())?;
+    let (memory, _) = reenter(caller)?;
+    Ok(put(memory, ptr, &packed)?)
+}
+
+async fn block_proof(
+    caller: &mut Caller<'_, Guest>,
+    domain: (u32, u32),
+    number_ptr: u32,
+    ptr: u32,
+) -> Result<usize, Stop> {
+    const CALL: &str = "get_block_proof";
+    let (memory, guest) = enter(caller)?;
+    let number = u64::from_le_bytes(get_fixed(memory, number_ptr)?);
+    let domain = name(CALL, Code::BlockProof, memory, guest, domain)?;
+    let proof = remote::wait(caller, move |host| host.block_proof(domain, number)).await?;
+    let proof = proof.map_err(|error| caller.data_mut().failed(CALL, error, Code::BlockProof))?;
+    let packed = pack::block_proof(&proof)?;
+    let (memory, _) = reenter(caller)?;
+    Ok(put(memory, ptr, &packed)?)
+}
+
+async fn historical_update(caller: &mut Caller<'_, Guest>, root_ptr: u32, ptr: u32) -> Result<usize, Stop> {
+    const CALL: &str = "get_historical_update";
+    let (memory, _) = enter(caller)?;
+    let root = Root(get_fixed(memory, root_ptr)?);
+    let update = remote::wait(caller, move |host| host.root_update(root)).await?;
+    let update = update.map_err(|error| caller.data_mut().failed(CALL, error, Code::HistoricalUpdate))?;
+    let packed = pack::root_update(update.as_ref())?;
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, &packed)?)
 }
@@ -51,8 +92,7 @@ async fn state_proof(
     let (memory, guest) = enter(caller)?;
     let domain = name(CALL, Code::StateProof, memory, guest, domain)?;
     let Ok(args) = serde_json::from_slice(get(memory, args_ptr, args_len)?) else {
-        guest.log(format!("{CALL} refused: its arguments are not JSON"))?;
-        return Err(Code::Json.into());
+        return Err(guest.refused(CALL, "its arguments are not JSON", Code::Json));
     };
     let limits = guest.meter.left(fuel);
     let reply = remote::wait(caller, move |host| host.state_proof(domain, args, limits)).await?;
@@ -61,7 +101,7 @@ async fn state_proof(
     let guest = caller.data_mut();
     guest.meter.used_by_other(&reply.usage);
     let proof = reply.answer.map_err(|error| guest.failed(CALL, error, Code::StateProof))?;
-    let packed = pack_proof(&proof)?;
+    let packed = pack::state_proof(&proof)?;
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, &packed)?)
 }
@@ -74,61 +114,8 @@ fn name(
     (ptr, len): (u32, u32),
 ) -> Result<String, Stop> {
     if len > MAX_NAME {
-        guest.log(format!("{call} refused: a domain's name of {len} bytes, at most {MAX_NAME} are allowed"))?;
-        return Err(refused.into());
+        let reason = format!("a domain's name of {len} bytes, at most {MAX_NAME} are allowed");
+        return Err(guest.refused(call, reason, refused));
     }
     Ok(get_text(memory, ptr, len)?.to_owned())
-}
-
-/// MessagePack of an optional struct: nil, or its fields one after the other.
-fn pack_block(block: Option<&LatestBlock>) -> Result<Vec<u8>, Code> {
-    let Some(LatestBlock { domain, number, state_root, payload }) = block else {
-        return Ok(vec![rmp::Marker::Null.to_u8()]);
-    };
-    let mut packed = Vec::with_capacity(payload.len() + 160);
-    write_hash(&mut packed, &domain.0)?;
-    write_uint(&mut packed, *number).map_err(|_| Code::Serialization)?;
-    write_hash(&mut packed, state_root)?;
-    write_bin(&mut packed, payload).map_err(|_| Code::Serialization)?;
-    Ok(packed)
-}
-
-/// MessagePack of a struct: its fields one after the other.
-fn pack_proof(proof: &StateProof) -> Result<Vec<u8>, Code> {
-    let StateProof { domain, number, state_root, payload, proof } = proof;
-    let mut packed = Vec::with_capacity(payload.len() + proof.len() + 160);
-    write_hash(&mut packed, &domain.0)?;
-    write_uint(&mut packed, *number).map_err(|_| Code::Serialization)?;
-    write_hash(&mut packed, state_root)?;
-    write_bin(&mut packed, payload).map_err(|_| Code::Serialization)?;
-    write_bin(&mut packed, proof).map_err(|_| Code::Serialization)?;
-    Ok(packed)
-}
-
-/// An array of known length is its numbers, without a header.
-fn write_hash(packed: &mut Vec<u8>, hash: &[u8; 32]) -> Result<(), Code> {
-    hash.iter().try_for_each(|byte| write_uint(packed, (*byte).into()).map(drop)).map_err(|_| Code::Serialization)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use coprocessor_types::DomainId;
-    use msgpacker::Packable as _;
-
-    #[test]
-    fn packs_as_controllers_unpack() {
-        let (domain, state_root) = ([0x7f; 32], [0x80; 32]);
-        for number in [0_u64, 127, 128, 255, 256, 70_000, u64::MAX] {
-            for payload in [vec![], vec![1; 300]] {
-                let fields =
-                    [domain.pack_to_vec(), number.pack_to_vec(), state_root.pack_to_vec(), payload.pack_to_vec()];
-                let block = LatestBlock { domain: DomainId(domain), number, state_root, payload: payload.clone() };
-                assert_eq!(pack_block(Some(&block)).unwrap(), fields.concat());
-                let proof = StateProof { domain: DomainId(domain), number, state_root, payload, proof: vec![2, 3] };
-                assert_eq!(pack_proof(&proof).unwrap(), [fields.concat(), vec![0xc4, 2, 2, 3]].concat());
-            }
-        }
-        assert_eq!(pack_block(None).unwrap(), [0xc0]);
-    }
 }

@@ -27,24 +27,17 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 async fn http(caller: &mut Caller<'_, Guest>, args_ptr: u32, args_len: u32, ptr: u32) -> Result<usize, Stop> {
     let (memory, guest) = enter(caller)?;
     let Ok(args) = serde_json::from_slice(get(memory, args_ptr, args_len)?) else {
-        guest.log(format!("{CALL} refused: its arguments are not JSON"))?;
-        return Err(Code::Json.into());
+        return Err(guest.refused(CALL, "its arguments are not JSON", Code::Json));
     };
     let (request, form) = match read(args) {
         Ok(read) => read,
-        Err(reason) => {
-            guest.log(format!("{CALL} refused: {reason}"))?;
-            return Err(Code::Http.into());
-        }
+        Err(reason) => return Err(guest.refused(CALL, reason, Code::Http)),
     };
     let begin = move |host: &mut dyn crate::Host, allowance| host.http(request, allowance);
     let got = remote::network(caller, CALL, |_| Code::Http, begin).await?;
     let told = match write(got, form) {
         Ok(told) => told.to_string(),
-        Err(reason) => {
-            caller.data_mut().log(format!("{CALL} failed: {reason}"))?;
-            return Err(Code::Http.into());
-        }
+        Err(reason) => return Err(caller.data_mut().coded(CALL, "failed", reason, Code::Http)),
     };
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, told.as_bytes())?)

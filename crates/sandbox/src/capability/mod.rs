@@ -1,10 +1,11 @@
-//! Host calls, one file for each group. All of Valence v0.4's that are not here trap with their name when called.
+//! Host calls, one file for each group. What a module imports beside them traps with its name when called.
 
 mod context;
 mod history;
 mod http;
 mod io;
 mod log;
+mod pack;
 mod remote;
 mod rpc;
 mod storage;

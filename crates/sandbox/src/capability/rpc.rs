@@ -32,14 +32,13 @@ async fn rpc(caller: &mut Caller<'_, Guest>, texts: [(u32, u32); 3], ptr: u32) -
     let (memory, guest) = enter(caller)?;
     let [(chain_ptr, chain_len), (method_ptr, method_len), (params_ptr, params_len)] = texts;
     if chain_len.max(method_len) > MAX_NAME {
-        guest.log(format!("{CALL} refused: names of chains and methods have at most {MAX_NAME} bytes"))?;
-        return Err(Code::NoRpcEndpoint.into());
+        let reason = format!("names of chains and methods have at most {MAX_NAME} bytes");
+        return Err(guest.refused(CALL, reason, Code::NoRpcEndpoint));
     }
     let chain = get_text(memory, chain_ptr, chain_len)?.to_owned();
     let method = get_text(memory, method_ptr, method_len)?.to_owned();
     let Ok(params) = serde_json::from_slice(get(memory, params_ptr, params_len)?) else {
-        guest.log(format!("{CALL} refused: its parameters are not JSON"))?;
-        return Err(Code::Json.into());
+        return Err(guest.refused(CALL, "its parameters are not JSON", Code::Json));
     };
     let request = RpcRequest { chain, method, params };
     let begin = move |host: &mut dyn crate::Host, allowance| host.rpc(request, allowance);

@@ -71,8 +71,8 @@ async fn set_raw(caller: &mut Caller<'_, Guest>, ptr: u32, len: u32) -> Result<u
 
 fn path(call: &'static str, memory: &[u8], guest: &mut Guest, ptr: u32, len: u32) -> Result<String, Stop> {
     if len > MAX_PATH {
-        guest.log(format!("{call} refused: a path of {len} bytes, at most {MAX_PATH} are allowed"))?;
-        return Err(Code::Storage.into());
+        let reason = format!("a path of {len} bytes, at most {MAX_PATH} are allowed");
+        return Err(guest.refused(call, reason, Code::Storage));
     }
     Ok(get_text(memory, ptr, len)?.to_owned())
 }

@@ -7,3 +7,4 @@ mod limits;
 mod modules;
 mod network;
 mod outcomes;
+mod v04;

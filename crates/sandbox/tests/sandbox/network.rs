@@ -2,10 +2,11 @@
 
 use crate::harness::*;
 use coprocessor_sandbox::{
-    Authorization, Call, Host, HostError, HttpAnswer, HttpRequest, LatestBlock, Limits, NetworkAllowance, NetworkReply,
-    Progress, Remote, RpcRequest, RunError, Sandbox, SandboxConfig, StateProofReply, Usage, Waiting,
+    Authorization, BlockProof, Call, Host, HostError, HttpAnswer, HttpRequest, LatestBlock, Limits, NetworkAllowance,
+    NetworkReply, Progress, Remote, RootUpdate, RpcRequest, RunError, Sandbox, SandboxConfig, StateProofReply, Usage,
+    Waiting,
 };
-use coprocessor_types::{DomainId, StateProof};
+use coprocessor_types::{BlockNumber, BlockOpening, DomainId, Root, StateProof, TrustId};
 use serde_json::{Value, json};
 use std::future::{pending, ready};
 use std::time::Duration;
@@ -63,13 +64,20 @@ impl Host for Network {
     }
 }
 
-/// Knows one domain, `eth`, whose proofs use what they are told to.
+/// Knows one domain, `eth`, whose proofs use what they are told to, and how the run's root came to be.
 #[derive(Default)]
-struct History {
+pub(crate) struct History {
     network: Network,
     usage: Usage,
     failing: Option<HostError>,
     limits: Option<Limits>,
+}
+
+impl History {
+    /// The raw bytes that were set last.
+    pub(crate) fn raw(&self) -> Option<Vec<u8>> {
+        self.network.files.raw.clone()
+    }
 }
 
 impl Host for History {
@@ -104,21 +112,52 @@ impl Host for History {
     }
 
     fn latest_block(&mut self, _: String) -> Remote<Result<Option<LatestBlock>, HostError>> {
-        let block = LatestBlock { domain: DomainId([1; 32]), number: 5, state_root: [2; 32], payload: vec![3] };
-        Box::pin(ready(self.failing.clone().map_or(Ok(Some(block)), Err)))
+        Box::pin(ready(self.failing.clone().map_or(Ok(Some(block())), Err)))
+    }
+
+    fn block_proof(&mut self, domain: String, number: BlockNumber) -> Remote<Result<BlockProof, HostError>> {
+        assert_eq!((domain.as_str(), number), ("eth", 0x0807_0605_0403_0201));
+        let opening = BlockOpening { domain_siblings: vec![Root([1; 32]); 2], ..BlockOpening::default() };
+        let proof = BlockProof { block_key: [1; 32], domain_key: [2; 32], opening };
+        Box::pin(ready(self.failing.clone().map_or(Ok(proof), Err)))
+    }
+
+    fn root_update(&mut self, root: Root) -> Remote<Result<Option<RootUpdate>, HostError>> {
+        let (id, previous, trust) = ([0; 16], Root([3; 32]), TrustId([0; 32]));
+        let update = (root == ROOT).then(|| RootUpdate { id, root, previous, block: block(), trust });
+        Box::pin(ready(self.failing.clone().map_or(Ok(update), Err)))
+    }
+
+    fn http(&mut self, request: HttpRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<HttpAnswer>> {
+        self.network.http(request, allowance)
+    }
+
+    fn rpc(&mut self, request: RpcRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<Value>> {
+        self.network.rpc(request, allowance)
     }
 }
 
-/// `eth` and `[1]` are at 0 and 3. Tells what `call` came to, and then does `more`.
+fn block() -> LatestBlock {
+    LatestBlock { domain: DomainId([1; 32]), number: 5, state_root: [2; 32], payload: vec![3] }
+}
+
+/// `eth`, `[1]` and a number are at 0, 3 and 16. Tells what `call` came to, and then does `more`.
 fn historian(call: &str, more: &str) -> String {
     let rest = r#"(import "valence" "get_state_proof" (func $state_proof (param i32 i32 i32 i32 i32) (result i32)))
         (import "valence" "get_latest_block" (func $latest (param i32 i32 i32) (result i32)))
-        (memory (export "memory") 1) (data (i32.const 0) "eth[1]")"#;
+        (import "valence" "get_block_proof" (func $block_proof (param i32 i32 i32 i32) (result i32)))
+        (import "valence" "get_historical_update" (func $update (param i32 i32) (result i32)))
+        (import "valence" "get_reason" (func $reason (param i32) (result i32)))
+        (memory (export "memory") 1) (data (i32.const 0) "eth[1]") (data (i32.const 16) "\01\02\03\04\05\06\07\08")"#;
     controller_with(&format!("(call $tell {call}) {more}"), rest)
 }
 
 const PROVE: &str = "(call $state_proof (i32.const 0) (i32.const 3) (i32.const 3) (i32.const 3) (i32.const 8192))";
 const LATEST: &str = "(call $latest (i32.const 0) (i32.const 3) (i32.const 8192))";
+const BLOCK_PROOF: &str = "(call $block_proof (i32.const 0) (i32.const 3) (i32.const 16) (i32.const 8192))";
+/// Of the run's own root.
+const UPDATE: &str =
+    "(call $update (i32.const 4096) (i32.add (i32.const 8160) (call $get_historical (i32.const 4096))))";
 
 fn run_history(text: &str, host: &mut dyn Host) -> coprocessor_sandbox::Run {
     sandbox().call(&load_in(sandbox(), text), call(Value::Null), host)
@@ -130,15 +169,66 @@ fn a_domain_is_asked_for_its_state_and_its_latest_block() {
     // 64 bytes of hashes, a number, and the byte strings with their headers.
     assert_eq!(run_history(&historian(PROVE, ""), &mut host).result, Ok(Some(json!(65 + 3 + 4))));
     assert_eq!(run_history(&historian(LATEST, ""), &mut host).result, Ok(Some(json!(65 + 3))));
+    // Two trees with their keys, the first with two siblings; and the trust.
+    assert_eq!(run_history(&historian(BLOCK_PROOF, ""), &mut host).result, Ok(Some(json!(1 + 3 * 32 + 1 + 33 + 32))));
+    assert_eq!(run_history(&historian(UPDATE, ""), &mut host).result, Ok(Some(json!(16 + 32 + 32 + 65 + 3 + 32))));
+    // Another root: nil.
+    let unknown = "(call $update (i32.const 4096) (i32.const 8192))";
+    assert_eq!(run_history(&historian(unknown, ""), &mut host).result, Ok(Some(json!(1))));
+}
+
+#[test]
+fn what_a_domain_does_not_show_is_a_code_and_its_reason_can_be_read() {
+    let log = "(drop (call $log (i32.const 8192) (call $reason (i32.const 8192))))";
+    for (body, call, code) in [
+        (PROVE, "get_state_proof", -12),
+        (LATEST, "get_latest_block", -14),
+        (BLOCK_PROOF, "get_block_proof", -20),
+        (UPDATE, "get_historical_update", -21),
+    ] {
+        let failing = Some(HostError::Refused { reason: "not today".into() });
+        let run = run_history(&historian(body, log), &mut History { failing, ..History::default() });
+        assert_eq!(run.result, Ok(Some(json!(code))));
+        // `$tell` calls `ret`, which succeeds: then there is no reason any more.
+        assert_eq!(run.log, [format!("{call} refused: not today"), String::new()]);
+        let failing = Some(HostError::Refused { reason: "not today".into() });
+        let read = format!("(drop {body}) {log}");
+        let run = run_history(&historian("(i32.const 0)", &read), &mut History { failing, ..History::default() });
+        assert_eq!(run.log, [format!("{call} refused: not today"), "not today".to_owned()]);
+        let failing = Some(HostError::Failed { reason: "disk gone".into() });
+        let run = run_history(&historian(body, ""), &mut History { failing, ..History::default() });
+        assert_eq!(run.result, Err(RunError::Host { call, reason: "disk gone".into() }));
+    }
+}
+
+#[test]
+fn numbers_and_roots_are_read_whole_or_not_at_all() {
+    for (ptr, code) in [(65_529, -6), (65_536, -6), (65_537, -4), (-1, -4)] {
+        let body = BLOCK_PROOF.replace("i32.const 16", &format!("i32.const {ptr}"));
+        assert_eq!(run_history(&historian(&body, ""), &mut History::default()).result, Ok(Some(json!(code))));
+    }
+    for (ptr, code) in [(65_505, -6), (-1, -4)] {
+        let body = format!("(call $update (i32.const {ptr}) (i32.const 8192))");
+        assert_eq!(run_history(&historian(&body, ""), &mut History::default()).result, Ok(Some(json!(code))));
+    }
+    for body in [BLOCK_PROOF, "(call $update (i32.const 4096) (i32.const 8192))"] {
+        let body = body.replace("i32.const 8192", "i32.const 65536");
+        assert_eq!(run_history(&historian(&body, ""), &mut History::default()).result, Ok(Some(json!(-2))));
+    }
 }
 
 #[test]
 fn a_host_without_domains_refuses_and_says_so() {
-    for (body, call, code) in [(PROVE, "get_state_proof", -12), (LATEST, "get_latest_block", -14)] {
+    for (body, call, code) in
+        [(PROVE, "get_state_proof", -12), (LATEST, "get_latest_block", -14), (BLOCK_PROOF, "get_block_proof", -20)]
+    {
         let run = run_history(&historian(body, ""), &mut Memory::default());
         assert_eq!(run.result, Ok(Some(json!(code))));
         assert_eq!(run.log, [format!("{call} refused: there is no domain `eth` here")]);
     }
+    // And knows no root.
+    let run = run_history(&historian(UPDATE, ""), &mut Memory::default());
+    assert_eq!(run.result, Ok(Some(json!(1))));
 }
 
 #[test]
