@@ -4,19 +4,71 @@
 //! result has no fixed size offer a buffer of that size.
 
 use crate::{msgpack, sys};
-use alloc::{string::ToString, vec::Vec};
-use coprocessor_types::{ProgramId, Root, StateProof};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use coprocessor_types::{BlockNumber, BlockOpening, DomainId, ProgramId, Root, StateProof, TrustId};
 use core::fmt;
 use serde_json::Value;
 
 /// A host call that failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("host call `{call}` failed: {code}")]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("host call `{call}` failed: {code}{}{reason}", if reason.is_empty() { "" } else { ": " })]
 pub struct HostError {
     /// The call's name in the ABI.
     pub call: &'static str,
-    /// Why.
+    /// What kind of failure it is.
     pub code: HostErrorCode,
+    /// Why, in the service's words; empty where the code says all. It is in the log too.
+    pub reason: String,
+}
+
+impl HostError {
+    /// One that the code says all about.
+    pub(crate) const fn new(call: &'static str, code: HostErrorCode) -> Self {
+        Self { call, code, reason: String::new() }
+    }
+
+    /// One with the service's own words.
+    pub(crate) fn explained(call: &'static str, code: HostErrorCode) -> Self {
+        let mut buffer = sys::Buffer::offered();
+        let written = sys::get_reason(&mut buffer);
+        // Without words there is the code.
+        let reason = match usize::try_from(written) {
+            Ok(len) if len <= sys::Buffer::CAPACITY => String::from_utf8(buffer.taken(len)).unwrap_or_default(),
+            _ => String::new(),
+        };
+        Self { call, code, reason }
+    }
+}
+
+/// A block of a domain that a root commits to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// The domain.
+    pub domain: DomainId,
+    /// Its number.
+    pub number: BlockNumber,
+    /// Its state root.
+    pub state_root: [u8; 32],
+    /// What the domain's controller kept of it.
+    pub payload: Vec<u8>,
+}
+
+/// A root and the one before it, which has all of its blocks but one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RootUpdate {
+    /// Names the update, a UUIDv7.
+    pub id: [u8; 16],
+    /// The root.
+    pub root: Root,
+    /// The root before.
+    pub previous: Root,
+    /// The block that the root has and the one before has not.
+    pub block: Block,
+    /// What the block was checked by.
+    pub trust: TrustId,
 }
 
 macro_rules! codes {
@@ -139,7 +191,7 @@ pub fn panic(message: &str) {
 pub fn get_storage_file(path: &str) -> Result<Option<Vec<u8>>, HostError> {
     const CALL: &str = "get_storage_file";
     let packed = sys::fetch(CALL, |buffer| sys::get_storage_file(path.as_bytes(), buffer))?;
-    msgpack::read_optional_bytes(&packed).ok_or(HostError { call: CALL, code: HostErrorCode::Serialization })
+    msgpack::read_optional_bytes(&packed).ok_or_else(|| unreadable(CALL))
 }
 
 /// Writes a file of the program's volume; directories are made as needed. The volume keeps it when the call succeeds.
@@ -194,7 +246,7 @@ pub fn rpc(chain: &str, method: &str, params: &Value) -> Result<Value, HostError
     let params = params.to_string();
     let result =
         sys::fetch(CALL, |buffer| sys::alchemy(chain.as_bytes(), method.as_bytes(), params.as_bytes(), buffer))?;
-    serde_json::from_slice(&result).map_err(|_| HostError { call: CALL, code: HostErrorCode::Json })
+    serde_json::from_slice(&result).map_err(|_| HostError::new(CALL, HostErrorCode::Json))
 }
 
 /// Has a domain's controller prove state (`get_state_proof` in the ABI); what it takes is its own matter.
@@ -205,7 +257,39 @@ pub fn get_state_proof(domain: &str, args: &Value) -> Result<StateProof, HostErr
     const CALL: &str = "get_state_proof";
     let args = args.to_string();
     let packed = sys::fetch(CALL, |buffer| sys::get_state_proof(domain.as_bytes(), args.as_bytes(), buffer))?;
-    msgpack::read_state_proof(&packed).ok_or(HostError { call: CALL, code: HostErrorCode::Serialization })
+    msgpack::read_state_proof(&packed).ok_or_else(|| unreadable(CALL))
+}
+
+/// The highest block of a domain at this call's root (`get_latest_block` in the ABI); `None` for a domain without blocks there.
+///
+/// # Errors
+/// No such domain, or see [`HostErrorCode`].
+pub fn get_latest_block(domain: &str) -> Result<Option<Block>, HostError> {
+    const CALL: &str = "get_latest_block";
+    let packed = sys::fetch(CALL, |buffer| sys::get_latest_block(domain.as_bytes(), buffer))?;
+    msgpack::read_latest_block(&packed).ok_or_else(|| unreadable(CALL))
+}
+
+/// What shows a block of a domain at this call's root (`get_block_proof` in the ABI). The service adds the same to every state
+/// proof of a witness by itself; this is for controllers that hand it on otherwise.
+///
+/// # Errors
+/// The root commits to no such block ([`HostErrorCode::BlockProof`]), or see [`HostErrorCode`].
+pub fn get_block_proof(domain: &str, number: BlockNumber) -> Result<BlockOpening, HostError> {
+    const CALL: &str = "get_block_proof";
+    let packed = sys::fetch(CALL, |buffer| sys::get_block_proof(domain.as_bytes(), &number.to_le_bytes(), buffer))?;
+    msgpack::read_block_proof(&packed).ok_or_else(|| unreadable(CALL))
+}
+
+/// How a root came from the one before it (`get_historical_update` in the ABI); `None` for the first root, and for one that this
+/// call's root does not follow from. Ask for [`root`] and each `previous` in turn to walk the history back.
+///
+/// # Errors
+/// See [`HostErrorCode`].
+pub fn get_historical_update(root: &Root) -> Result<Option<RootUpdate>, HostError> {
+    const CALL: &str = "get_historical_update";
+    let packed = sys::fetch(CALL, |buffer| sys::get_historical_update(&root.0, buffer))?;
+    msgpack::read_root_update(&packed).ok_or_else(|| unreadable(CALL))
 }
 
 /// Makes every later panic tell its message to the host before it traps.
@@ -215,10 +299,14 @@ pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info| panic(&info.to_string())));
 }
 
+fn unreadable(call: &'static str) -> HostError {
+    HostError::new(call, HostErrorCode::Serialization)
+}
+
 fn done(call: &'static str, result: i32) -> Result<(), HostError> {
     match result {
         0.. => Ok(()),
-        failed => Err(HostError { call, code: HostErrorCode::from_result(failed) }),
+        failed => Err(HostError::explained(call, HostErrorCode::from_result(failed))),
     }
 }
 
@@ -240,7 +328,9 @@ mod tests {
             assert_eq!(HostErrorCode::from_result(code).as_i32(), code);
         }
         assert_eq!(HostErrorCode::from_result(-22), HostErrorCode::Unknown(-22));
-        let error = HostError { call: "set_storage_file", code: HostErrorCode::Storage };
+        let mut error = HostError::new("set_storage_file", HostErrorCode::Storage);
         assert_eq!(format!("{error}"), "host call `set_storage_file` failed: storage (-15)");
+        error.reason = "the volume is full".into();
+        assert_eq!(format!("{error}"), "host call `set_storage_file` failed: storage (-15): the volume is full");
     }
 }

@@ -25,8 +25,8 @@
 //! controller's message; the service shows it to whoever made the request.
 //!
 //! [`entry!`] without `entrypoint:` uses [`entrypoint::store`], which keeps the proof as a file where the request says so.
-//! [`host`] has what the service does for a controller: files, raw storage, log, program id, root. With the feature
-//! `testing`, [`testing`] answers these calls in memory, so that a controller is unit-tested by plain `cargo test`.
+//! [`host`] has what the service does for a controller: files, raw storage, log, program id, root, what the root holds of
+//! other chains, and calls to their nodes; [`http`] has requests to anybody else. With the feature `testing`, [`testing`] answers these calls in memory, so that a controller is unit-tested by plain `cargo test`.
 //!
 //! `no_std` with `alloc`; the default feature `std` reports panics through the standard library's hook. Without it a
 //! controller's own panic handler calls [`host::panic`].
@@ -39,13 +39,14 @@ extern crate std;
 mod call;
 pub mod entrypoint;
 pub mod host;
+pub mod http;
 mod msgpack;
 mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use call::{CallError, ValidatedBlock, get_state_proof, get_witnesses, run, validate_block};
-pub use coprocessor_types::{DomainId, ProgramId, Root, StateProof, Witness};
+pub use coprocessor_types::{BlockNumber, BlockOpening, DomainId, ProgramId, Root, StateProof, TrustId, Witness};
 pub use host::{HostError, HostErrorCode};
 pub use serde;
 pub use serde_json::{self, Value, json};

@@ -9,14 +9,18 @@
 //! assert_eq!(runtime.log(), ["read it"]);
 //! ```
 
-use crate::{CallError, HostErrorCode, ValidatedBlock};
+use crate::{
+    CallError, HostErrorCode, ValidatedBlock,
+    host::{Block, RootUpdate},
+    http::{Request, Response},
+};
 use alloc::{
     collections::BTreeMap,
     rc::Rc,
     string::{String, ToString},
     vec::Vec,
 };
-use coprocessor_types::{ProgramId, Root, StateProof, Witness};
+use coprocessor_types::{BlockNumber, BlockOpening, ProgramId, Root, StateProof, Witness};
 use core::{cell::RefCell, fmt::Display};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -36,15 +40,29 @@ struct State {
     full: bool,
     program: ProgramId,
     root: Root,
+    reason: String,
     node: Option<Node>,
-    domains: Option<Domains>,
+    web: Option<Web>,
+    proofs: Option<StateProofs>,
+    latest: Option<LatestBlocks>,
+    openings: Option<Openings>,
+    history: Vec<RootUpdate>,
 }
 
 /// Answers JSON-RPC: chain, method and parameters to the result or a host error.
 type Node = Rc<dyn Fn(&str, &str, &Value) -> Result<Value, HostErrorCode>>;
 
+/// Answers HTTP requests.
+type Web = Rc<dyn Fn(&Request) -> Result<Response, HostErrorCode>>;
+
 /// Proves state: domain and arguments to the proof or a host error.
-type Domains = Rc<dyn Fn(&str, &Value) -> Result<StateProof, HostErrorCode>>;
+type StateProofs = Rc<dyn Fn(&str, &Value) -> Result<StateProof, HostErrorCode>>;
+
+/// The highest block of a domain.
+type LatestBlocks = Rc<dyn Fn(&str) -> Result<Option<Block>, HostErrorCode>>;
+
+/// What shows a block of a domain.
+type Openings = Rc<dyn Fn(&str, BlockNumber) -> Result<BlockOpening, HostErrorCode>>;
 
 /// The host of the current thread's controller calls until it is dropped. Tests run in threads of their own, so each
 /// has its own host.
@@ -104,7 +122,43 @@ impl Runtime {
         self,
         prove: impl Fn(&str, &Value) -> Result<StateProof, HostErrorCode> + 'static,
     ) -> Self {
-        self.0.borrow_mut().domains = Some(Rc::new(prove));
+        self.0.borrow_mut().proofs = Some(Rc::new(prove));
+        self
+    }
+
+    /// Answers [`host::get_latest_block`](crate::host::get_latest_block): domain to its highest block, or the code it fails
+    /// with. Without this there is no domain.
+    pub fn with_latest_blocks(self, latest: impl Fn(&str) -> Result<Option<Block>, HostErrorCode> + 'static) -> Self {
+        self.0.borrow_mut().latest = Some(Rc::new(latest));
+        self
+    }
+
+    /// Answers [`host::get_block_proof`](crate::host::get_block_proof): domain and number to what shows the block, or the code
+    /// it fails with. Without this there is no block.
+    pub fn with_block_proofs(
+        self,
+        open: impl Fn(&str, BlockNumber) -> Result<BlockOpening, HostErrorCode> + 'static,
+    ) -> Self {
+        self.0.borrow_mut().openings = Some(Rc::new(open));
+        self
+    }
+
+    /// Adds what [`host::get_historical_update`](crate::host::get_historical_update) says of its root.
+    pub fn with_historical_update(self, update: RootUpdate) -> Self {
+        self.0.borrow_mut().history.push(update);
+        self
+    }
+
+    /// Answers [`http`](crate::http) requests: to a response, whose body is given in the form that the request accepts, or the
+    /// code it fails with. Without this no host is allowed.
+    pub fn with_http(self, web: impl Fn(&Request) -> Result<Response, HostErrorCode> + 'static) -> Self {
+        self.0.borrow_mut().web = Some(Rc::new(web));
+        self
+    }
+
+    /// The reason that failing calls give beside their code; none without this.
+    pub fn with_reason(self, reason: &str) -> Self {
+        self.0.borrow_mut().reason = reason.to_string();
         self
     }
 
@@ -228,7 +282,7 @@ fn normal(path: &str) -> String {
 pub(crate) mod calls {
     use super::*;
     use crate::{
-        msgpack::{write_optional_bytes, write_state_proof},
+        msgpack::{write_block_proof, write_latest_block, write_optional_bytes, write_root_update, write_state_proof},
         sys::Buffer,
     };
 
@@ -297,7 +351,7 @@ pub(crate) mod calls {
     }
 
     pub(crate) fn get_state_proof(domain: &[u8], args: &[u8], buffer: &mut Buffer) -> i32 {
-        let Some(prove) = host(|state| state.domains.clone()) else { return HostErrorCode::StateProof.as_i32() };
+        let Some(prove) = host(|state| state.proofs.clone()) else { return HostErrorCode::StateProof.as_i32() };
         let Ok(args) = serde_json::from_slice(args) else { return HostErrorCode::Json.as_i32() };
         match prove(&text(domain), &args) {
             Ok(proof) => buffer.put(&write_state_proof(&proof)),
@@ -314,12 +368,49 @@ pub(crate) mod calls {
             Err(code) => code.as_i32(),
         }
     }
+
+    pub(crate) fn http(args: &[u8], buffer: &mut Buffer) -> i32 {
+        let Some(web) = host(|state| state.web.clone()) else { return HostErrorCode::Http.as_i32() };
+        let Ok(request) = serde_json::from_slice::<Request>(args) else { return HostErrorCode::Json.as_i32() };
+        match web(&request).map(|response| request.written(&response)) {
+            Ok(Some(answer)) => buffer.put(answer.to_string().as_bytes()),
+            Ok(None) => HostErrorCode::Http.as_i32(),
+            Err(code) => code.as_i32(),
+        }
+    }
+
+    pub(crate) fn get_latest_block(domain: &[u8], buffer: &mut Buffer) -> i32 {
+        let Some(latest) = host(|state| state.latest.clone()) else { return HostErrorCode::LatestBlock.as_i32() };
+        match latest(&text(domain)) {
+            Ok(block) => buffer.put(&write_latest_block(block.as_ref())),
+            Err(code) => code.as_i32(),
+        }
+    }
+
+    pub(crate) fn get_block_proof(domain: &[u8], number: &[u8; 8], buffer: &mut Buffer) -> i32 {
+        let Some(open) = host(|state| state.openings.clone()) else { return HostErrorCode::BlockProof.as_i32() };
+        match open(&text(domain), u64::from_le_bytes(*number)) {
+            Ok(opening) => buffer.put(&write_block_proof(&opening)),
+            Err(code) => code.as_i32(),
+        }
+    }
+
+    pub(crate) fn get_historical_update(root: &[u8; 32], buffer: &mut Buffer) -> i32 {
+        host(|state| {
+            let update = state.history.iter().find(|update| update.root.0 == *root);
+            buffer.put(&write_root_update(update))
+        })
+    }
+
+    pub(crate) fn get_reason(buffer: &mut Buffer) -> i32 {
+        host(|state| buffer.put(state.reason.as_bytes()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DomainId, host, json};
+    use crate::{DomainId, TrustId, host, http::Body, json};
 
     #[test]
     fn host_calls_read_back_what_they_wrote() {
@@ -373,6 +464,77 @@ mod tests {
         });
         assert_eq!(host::get_state_proof("d", &json!({ "number": 300 })), Ok(proof));
         assert_eq!(host::get_state_proof("e", &json!({})).unwrap_err().code, HostErrorCode::Payload);
+    }
+
+    fn block(number: u64) -> Block {
+        Block { domain: DomainId([1; 32]), number, state_root: [9; 32], payload: [2].into() }
+    }
+
+    #[test]
+    fn a_root_is_asked_for_what_it_holds() {
+        let runtime = Runtime::new().with_root(Root([2; 32]));
+        assert_eq!(host::get_latest_block("d").unwrap_err().code, HostErrorCode::LatestBlock);
+        assert_eq!(host::get_block_proof("d", 7).unwrap_err().code, HostErrorCode::BlockProof);
+        assert_eq!(host::get_historical_update(&Root([2; 32])), Ok(None));
+        let opening = BlockOpening { root_siblings: [Root([7; 32])].into(), ..BlockOpening::default() };
+        let (id, previous, trust) = ([0xff; 16], Root([1; 32]), TrustId([3; 32]));
+        let update = RootUpdate { id, root: Root([2; 32]), previous, block: block(300), trust };
+        let shown = opening.clone();
+        let _runtime = runtime
+            .with_latest_blocks(|domain| match domain {
+                "d" => Ok(Some(block(300))),
+                "empty" => Ok(None),
+                _ => Err(HostErrorCode::LatestBlock),
+            })
+            .with_block_proofs(move |domain, number| match (domain, number) {
+                ("d", 300) => Ok(shown.clone()),
+                _ => Err(HostErrorCode::BlockProof),
+            })
+            .with_historical_update(update.clone());
+        assert_eq!(host::get_latest_block("d"), Ok(Some(block(300))));
+        assert_eq!(host::get_latest_block("empty"), Ok(None));
+        assert_eq!(host::get_block_proof("d", 300), Ok(opening));
+        assert_eq!(host::get_block_proof("d", 301).unwrap_err().code, HostErrorCode::BlockProof);
+        assert_eq!(host::get_historical_update(&host::root().unwrap()), Ok(Some(update)));
+    }
+
+    #[test]
+    fn requests_go_out_whole_and_answers_come_as_they_are_accepted() {
+        let runtime = Runtime::new().with_reason("not on the list");
+        let asked = Request::post("https://a.b/").query("c", "d").json(json!({ "e": 1 })).bearer("t");
+        let refused = asked.send().unwrap_err();
+        assert_eq!((refused.code, refused.reason.as_str()), (HostErrorCode::Http, "not on the list"));
+        let sent = asked.clone();
+        let _runtime = runtime.with_http(move |request| match request.url.as_str() {
+            "https://a.b/" => {
+                assert_eq!(request, &sent);
+                Ok(Response::new(201, b"[1]"))
+            }
+            "https://a.b/page" => Ok(Response::new(404, b"<html>")),
+            _ => Err(HostErrorCode::TooLarge),
+        });
+        let answer = asked.send().unwrap();
+        assert_eq!((answer.status, &answer.body), (201, &Body::Bytes(b"[1]".into())));
+        assert_eq!(answer.json::<Vec<u8>>().unwrap(), [1]);
+        let page = Request::get("https://a.b/page").basic_auth("u", None).bytes(&[0xff]);
+        assert_eq!(page.clone().send().unwrap().bytes(), b"<html>");
+        assert_eq!(page.clone().header("Accept", "text/html").send().unwrap().body, Body::Text("<html>".into()));
+        // HTML is no JSON.
+        assert_eq!(page.accept_json().send().unwrap_err().code, HostErrorCode::Http);
+        assert_eq!(Request::get("x").send().unwrap_err().code, HostErrorCode::TooLarge);
+    }
+
+    #[test]
+    fn json_is_read_in_whichever_form_it_comes() {
+        let _runtime = Runtime::new().with_http(|request| {
+            assert_eq!(request.body, None);
+            Ok(Response::new(200, br#"{"price": 5}"#))
+        });
+        for accept in ["application/json; q=1, */*", "text/html", "*/*"] {
+            let answer = Request::get("x").header("accept", accept).send().unwrap();
+            assert_eq!(answer.json::<Value>().unwrap(), json!({ "price": 5 }));
+            assert!(answer.json::<Vec<u8>>().is_err());
+        }
     }
 
     #[test]

@@ -40,18 +40,18 @@ pub(crate) fn fetch(call: &'static str, fetch: impl FnOnce(&mut Buffer) -> i32) 
     let written = fetch(&mut buffer);
     match usize::try_from(written) {
         Ok(len) if len <= Buffer::CAPACITY => Ok(buffer.taken(len)),
-        Ok(_) => Err(HostError { call, code: HostErrorCode::TooLarge }),
-        Err(_) => Err(HostError { call, code: HostErrorCode::from_result(written) }),
+        Ok(_) => Err(HostError::new(call, HostErrorCode::TooLarge)),
+        Err(_) => Err(HostError::explained(call, HostErrorCode::from_result(written))),
     }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Buffer {
-    fn offered() -> Self {
+    pub(crate) fn offered() -> Self {
         Self(Vec::new())
     }
 
-    fn taken(mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn taken(mut self, len: usize) -> Vec<u8> {
         self.0.truncate(len);
         self.0
     }

@@ -46,6 +46,26 @@ pub(crate) fn get_state_proof(_: &[u8], _: &[u8], _: &mut Buffer) -> i32 {
     no_host()
 }
 
+pub(crate) fn get_latest_block(_: &[u8], _: &mut Buffer) -> i32 {
+    no_host()
+}
+
+pub(crate) fn get_block_proof(_: &[u8], _: &[u8; 8], _: &mut Buffer) -> i32 {
+    no_host()
+}
+
+pub(crate) fn get_historical_update(_: &[u8; 32], _: &mut Buffer) -> i32 {
+    no_host()
+}
+
+pub(crate) fn http(_: &[u8], _: &mut Buffer) -> i32 {
+    no_host()
+}
+
+pub(crate) fn get_reason(_: &mut Buffer) -> i32 {
+    no_host()
+}
+
 pub(crate) fn panic(_: &[u8]) {
     no_host();
 }

@@ -25,6 +25,11 @@ mod import {
             args_len: usize,
             ptr: *mut u8,
         ) -> i32;
+        pub(super) fn get_latest_block(domain: *const u8, domain_len: usize, ptr: *mut u8) -> i32;
+        pub(super) fn get_block_proof(domain: *const u8, domain_len: usize, number: *const u8, ptr: *mut u8) -> i32;
+        pub(super) fn get_historical_update(root: *const u8, ptr: *mut u8) -> i32;
+        pub(super) fn http(args: *const u8, args_len: usize, ptr: *mut u8) -> i32;
+        pub(super) fn get_reason(ptr: *mut u8) -> i32;
         pub(super) fn alchemy(
             chain: *const u8,
             chain_len: usize,
@@ -38,14 +43,14 @@ mod import {
 }
 
 impl Buffer {
-    pub(super) fn offered() -> Self {
+    pub(crate) fn offered() -> Self {
         // Reserved, not filled: only what the host writes is touched.
         Self(Vec::with_capacity(Self::CAPACITY))
     }
 
     /// # Panics
     /// Never: the caller has checked `len` against the capacity.
-    pub(super) fn taken(mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn taken(mut self, len: usize) -> Vec<u8> {
         assert!(len <= self.0.capacity());
         // SAFETY: within the capacity, and the host has said that it wrote the first `len` bytes.
         unsafe { self.0.set_len(len) };
@@ -121,4 +126,29 @@ pub(crate) fn alchemy(chain: &[u8], method: &[u8], params: &[u8], buffer: &mut B
 pub(crate) fn get_state_proof(domain: &[u8], args: &[u8], buffer: &mut Buffer) -> i32 {
     // SAFETY: the host reads the slices during the call; the buffer has the capacity the host may fill.
     unsafe { import::get_state_proof(domain.as_ptr(), domain.len(), args.as_ptr(), args.len(), buffer.0.as_mut_ptr()) }
+}
+
+pub(crate) fn get_latest_block(domain: &[u8], buffer: &mut Buffer) -> i32 {
+    // SAFETY: the host reads the slice during the call; the buffer has the capacity the host may fill.
+    unsafe { import::get_latest_block(domain.as_ptr(), domain.len(), buffer.0.as_mut_ptr()) }
+}
+
+pub(crate) fn get_block_proof(domain: &[u8], number: &[u8; 8], buffer: &mut Buffer) -> i32 {
+    // SAFETY: the host reads the slice and 8 bytes during the call; the buffer has the capacity the host may fill.
+    unsafe { import::get_block_proof(domain.as_ptr(), domain.len(), number.as_ptr(), buffer.0.as_mut_ptr()) }
+}
+
+pub(crate) fn get_historical_update(root: &[u8; 32], buffer: &mut Buffer) -> i32 {
+    // SAFETY: the host reads 32 bytes during the call; the buffer has the capacity the host may fill.
+    unsafe { import::get_historical_update(root.as_ptr(), buffer.0.as_mut_ptr()) }
+}
+
+pub(crate) fn http(args: &[u8], buffer: &mut Buffer) -> i32 {
+    // SAFETY: the host reads the slice during the call; the buffer has the capacity the host may fill.
+    unsafe { import::http(args.as_ptr(), args.len(), buffer.0.as_mut_ptr()) }
+}
+
+pub(crate) fn get_reason(buffer: &mut Buffer) -> i32 {
+    // SAFETY: the buffer has the capacity the host may fill.
+    unsafe { import::get_reason(buffer.0.as_mut_ptr()) }
 }
