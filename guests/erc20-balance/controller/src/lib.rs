@@ -3,7 +3,8 @@
 //! Either the state is in the request, as the service `state-proof` answers it:
 //! `{"holder": "0x…", "balances_slot": 0, "state": {…}}`,
 //! or the controller asks the chain's domain for it:
-//! `{"holder": "0x…", "balances_slot": 0, "token": "0x…", "chain_id": 1, "number": 21000000}`.
+//! `{"holder": "0x…", "balances_slot": 0, "token": "0x…", "chain_id": 1, "number": 21000000}`,
+//! where without `number` it is the highest block of the domain that the task's root commits to.
 
 use controller_sdk::{StateProof, Witness, host, json};
 use erc20_balance_claim::Question;
@@ -18,10 +19,11 @@ pub struct Args {
     holder: HexBytes,
     /// Where the token keeps its mapping from holders to balances: the slot's number, in hex after `0x` beyond 64 bits.
     balances_slot: SlotNumber,
-    /// The token's account and the balance's slot, as `state-proof` answers them. Without it the next three are needed.
+    /// The token's account and the balance's slot, as `state-proof` answers them. Without it the next two are needed.
     state: Option<StateJson>,
     token: Option<HexBytes>,
     chain_id: Option<u64>,
+    /// After which block; the highest there is, without it.
     number: Option<u64>,
 }
 
@@ -44,11 +46,11 @@ pub fn get_witnesses(args: Args) -> Result<Vec<Witness>, String> {
             let question = Question { chain_id: state.chain_id, token: state.address, holder, balances_slot };
             (question, given(&state, &question)?)
         }
-        (None, Some(token), Some(chain_id), Some(number)) => {
+        (None, Some(token), Some(chain_id), number) => {
             let question = Question { chain_id, token: address("token", &token)?, holder, balances_slot };
             (question, asked(&question, number)?)
         }
-        _ => return Err("give `state`, or `token`, `chain_id` and `number`".into()),
+        _ => return Err("give `state`, or `token`, `chain_id` and, if not the latest, `number`".into()),
     };
     host::log(&format!("{} of {} at block {}", question.token, question.holder, proof.number));
     Ok(vec![Witness::Data(question.to_bytes()), Witness::StateProof(proof)])
@@ -66,11 +68,23 @@ fn given(state: &StateJson, question: &Question) -> Result<StateProof, String> {
 }
 
 /// What the chain's domain proves.
-fn asked(question: &Question, number: u64) -> Result<StateProof, String> {
+fn asked(question: &Question, number: Option<u64>) -> Result<StateProof, String> {
     let domain = chain_domain(question.chain_id);
+    let number = match number {
+        Some(number) => number,
+        None => latest(&domain)?,
+    };
     let slots = [question.slot().key().to_string()];
     let args = json!({ "number": number, "address": question.token.to_string(), "slots": slots });
     host::get_state_proof(&domain, &args).map_err(|error| format!("the domain {domain} proves nothing: {error}"))
+}
+
+/// The highest block that the root of this call commits to: a later one could not be opened at it.
+fn latest(domain: &str) -> Result<u64, String> {
+    let latest = host::get_latest_block(domain).map_err(|error| error.to_string())?;
+    latest
+        .map(|block| block.number)
+        .ok_or_else(|| format!("the domain {domain} has no block yet; append one, or give `state`"))
 }
 
 fn address(name: &str, bytes: &HexBytes) -> Result<Address, String> {
@@ -90,7 +104,7 @@ fn slot(number: &SlotNumber) -> Result<Slot, String> {
 mod tests {
     use super::*;
     use circuit_sdk::{CONTROLLER_ONLY, CircuitInput, OpenedWitness, PublicInputs, Root, run_native};
-    use controller_sdk::{HostErrorCode, Value, serde_json, testing::Runtime};
+    use controller_sdk::{HostErrorCode, Value, host::Block, serde_json, testing::Runtime};
     use erc20_balance_claim::Claim;
     use merkle::{block_key, block_value, domain_key, domain_value, leaf_hash};
 
@@ -149,9 +163,42 @@ mod tests {
         assert_eq!(Claim::from_bytes(&prove(witnesses).output).unwrap().balance, U256::from(42));
         drop(runtime);
 
-        let _runtime = Runtime::new().with_state_proofs(|_, _| Err(HostErrorCode::StateProof));
+        let _runtime =
+            Runtime::new().with_state_proofs(|_, _| Err(HostErrorCode::StateProof)).with_reason("block 3 is gone");
         let refused = get_witnesses(serde_json::from_value(asked).unwrap()).unwrap_err();
         assert!(refused.contains("the domain eip155:31337 proves nothing"), "{refused}");
+        assert!(refused.ends_with("block 3 is gone"), "{refused}");
+    }
+
+    #[test]
+    fn without_a_number_it_is_the_latest_block() {
+        let known: StateJson = serde_json::from_value(state()).unwrap();
+        let (token, number, proof) = (known.address, known.block.number, known.state_proof().unwrap());
+        let asked =
+            json!({ "holder": args()["holder"], "balances_slot": 0, "token": token.to_string(), "chain_id": 31337 });
+        let latest =
+            Block { domain: proof.domain, number, state_root: proof.state_root, payload: proof.payload.clone() };
+        let runtime = Runtime::new()
+            .with_latest_blocks(move |domain| match domain {
+                "eip155:31337" => Ok(Some(latest.clone())),
+                _ => Err(HostErrorCode::LatestBlock),
+            })
+            .with_state_proofs(move |_, args| {
+                assert_eq!(args["number"].as_u64(), Some(number));
+                Ok(proof.clone())
+            });
+        let witnesses = runtime.get_witnesses(get_witnesses, &asked).unwrap();
+        let claim = Claim::from_bytes(&prove(witnesses).output).unwrap();
+        assert_eq!((claim.balance, claim.block_number), (U256::from(42), number));
+        let mut elsewhere = asked.clone();
+        elsewhere["chain_id"] = 1.into();
+        let refused = runtime.get_witnesses(get_witnesses, &elsewhere).unwrap_err().to_string();
+        assert!(refused.contains("get_latest_block"), "{refused}");
+        drop(runtime);
+
+        let runtime = Runtime::new().with_latest_blocks(|_| Ok(None));
+        let refused = runtime.get_witnesses(get_witnesses, &asked).unwrap_err().to_string();
+        assert_eq!(refused, "the domain eip155:31337 has no block yet; append one, or give `state`");
     }
 
     #[test]
@@ -167,7 +214,7 @@ mod tests {
         assert_eq!(refused(forged), "`state` does not hold: `storage` is not what is proved");
         let mut both = args();
         both["number"] = 1.into();
-        assert_eq!(refused(both), "give `state`, or `token`, `chain_id` and `number`");
+        assert_eq!(refused(both), "give `state`, or `token`, `chain_id` and, if not the latest, `number`");
         let mut short = args();
         short["holder"] = "0x22".into();
         assert_eq!(refused(short), "`holder` has 1 bytes, an address has 20");
