@@ -1,9 +1,8 @@
-//! Prints what blocks and roots cost as their trees grow: `domains [DIRECTORY] [BLOCKS]`, up to a million blocks unless told
-//! otherwise. With DATABASE_URL set, on PostgreSQL.
+//! Measures what blocks and roots cost as their trees grow: `domains DIRECTORY BLOCKS`. With DATABASE_URL set, on PostgreSQL.
 //!
-//! One domain of consecutive blocks, appended by full calls; at each power of ten, single appends, each durable, and
-//! openings of random blocks at the newest root and at random ones, one after the other. Beside it stands what the disk
-//! itself takes for one fsync.
+//! One domain of consecutive blocks, appended by full calls; at each power of ten from a thousand on, single appends, each durable,
+//! and openings of random blocks at the newest root and at random ones, one after the other. Each such point is a line of JSON, of
+//! lists: blocks a second of the last full calls before it, and milliseconds. `cargo xtask bench --only tree` makes a table of it.
 #![allow(clippy::print_stdout)]
 
 use bytes::Bytes;
@@ -13,25 +12,20 @@ use coprocessor_store::{
     postgres::{BlobPlace, PostgresConfig, PostgresStore},
 };
 use coprocessor_types::{BlockNumber, DomainId, OwnerId, Root, TrustId};
-use std::{
-    error::Error,
-    io::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{error::Error, path::PathBuf, sync::Arc, time::Instant};
 
-const SINGLE: u64 = 100;
+/// Full calls whose rate is told.
+const RATES: usize = 5;
+const SINGLE: u64 = 200;
 const OPENED: u64 = 2000;
 /// Other domains, so that the root tree has some leaves too.
 const DOMAINS: usize = 16;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().map_or_else(|| std::env::temp_dir().join("coprocessor-domains"), PathBuf::from);
-    let most: u64 = arguments.next().map_or(Ok(1_000_000), |count| count.parse())?;
-    fsyncs(&directory)?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [directory, most] = arguments.as_slice() else { return Err("usage: domains DIRECTORY BLOCKS".into()) };
+    let (directory, most) = (PathBuf::from(directory), most.parse::<u64>()?);
     let store: Arc<dyn Store> = match std::env::var("DATABASE_URL") {
         Ok(url) => {
             let config = PostgresConfig::new(url.into(), BlobPlace::Directory(directory.join("blobs")));
@@ -44,63 +38,62 @@ async fn main() -> Result<(), Box<dyn Error>> {
         append(&*store, domain, 0..1).await?;
     }
     let domain = add_domain(&*store, 0).await?;
-    println!(
-        "{:>9} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>9}",
-        "blocks", "batch /s", "one p50 ms", "one p90 ms", "open p50 us", "open p90 us", "past p50 us", "siblings"
-    );
-    let mut count = store.domain(domain).await?.map_or(0, |domain| domain.blocks);
+    let mut count = 0;
     let mut size = 1000;
     while size <= most {
-        let (began, before) = (Instant::now(), count);
+        let mut rates = Vec::new();
         while count < size {
             let next = size.min(count + MAX_BATCH as u64);
+            let began = Instant::now();
             append(&*store, domain, count..next).await?;
+            rates.push((next - count) as f64 / began.elapsed().as_secs_f64());
             count = next;
         }
-        let rate = (count - before) as f64 / began.elapsed().as_secs_f64();
-        report(&*store, domain, &mut count, rate).await?;
+        let last = rates.split_off(rates.len().saturating_sub(RATES));
+        println!("{}", point(&*store, domain, &mut count, last).await?);
         size *= 10;
     }
     Ok(())
 }
 
-/// One line of the table.
-async fn report(store: &dyn Store, domain: DomainId, count: &mut u64, rate: f64) -> Result<(), Box<dyn Error>> {
-    let size = *count;
+/// What is measured at one size.
+async fn point(
+    store: &dyn Store,
+    domain: DomainId,
+    count: &mut u64,
+    rates: Vec<f64>,
+) -> Result<serde_json::Value, Box<dyn Error>> {
+    let blocks = *count;
     let mut single = Vec::new();
     for _ in 0..SINGLE {
         let began = Instant::now();
         append(store, domain, *count..*count + 1).await?;
-        single.push(began.elapsed());
+        single.push(milliseconds(began));
         *count += 1;
     }
     let newest = store.current_root().await?;
-    let (mut opened, mut past, mut siblings) = (Vec::new(), Vec::new(), 0);
+    // Random enough, and the same each time.
+    let random = |round: u64| round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (mut opened, mut past, mut siblings) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..OPENED {
-        // Random enough, and the same each time.
-        let number = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) % *count;
         let began = Instant::now();
-        siblings += open(store, newest.root, domain, number).await?;
-        opened.push(began.elapsed());
+        let found = open(store, newest.root, domain, random(round) % *count).await?;
+        opened.push(milliseconds(began));
+        siblings.push(found as f64);
     }
     for round in 0..OPENED / 10 {
-        let number = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) % *count;
-        let after = newest.version - number / 2;
-        let Some(RootRecord { root, .. }) = store.roots(Some(after - 1), 1).await?.pop() else { continue };
+        // The blocks up to one of the later half of the roots, of which each made one.
+        let versions = newest.version / 2 + random(round) % (newest.version / 2);
+        let Some(RootRecord { root, .. }) = store.roots(Some(versions - 1), 1).await?.pop() else {
+            return Err(format!("there is no root of version {versions}").into());
+        };
         let began = Instant::now();
-        open(store, root, domain, number / 2).await?;
-        past.push(began.elapsed());
+        open(store, root, domain, random(round) % (versions - DOMAINS as u64)).await?;
+        past.push(milliseconds(began));
     }
-    println!(
-        "{size:>9} {rate:>11.0} {:>11.3} {:>11.3} {:>11.1} {:>11.1} {:>11.1} {:>9.1}",
-        at(&mut single, 0.5) / 1e3,
-        at(&mut single, 0.9) / 1e3,
-        at(&mut opened, 0.5),
-        at(&mut opened, 0.9),
-        at(&mut past, 0.5),
-        siblings as f64 / OPENED as f64
-    );
-    Ok(())
+    Ok(serde_json::json!({
+        "blocks": blocks, "rates": rates, "single": single, "opened": opened, "past": past, "siblings": siblings,
+    }))
 }
 
 async fn add_domain(store: &dyn Store, index: usize) -> Result<DomainId, Box<dyn Error>> {
@@ -143,24 +136,6 @@ async fn open(store: &dyn Store, root: Root, domain: DomainId, number: BlockNumb
     }
 }
 
-/// The disk alone: appends of 32 KiB, each made durable.
-fn fsyncs(directory: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(directory)?;
-    let path = directory.join("fsync-probe");
-    let mut file = std::fs::File::create(&path)?;
-    let mut times = Vec::new();
-    for _ in 0..100 {
-        file.write_all(&[7; 32 * 1024])?;
-        let began = Instant::now();
-        file.sync_data()?;
-        times.push(began.elapsed());
-    }
-    println!("the disk's fsync: {:.3} ms p50, {:.3} ms p90", at(&mut times, 0.5) / 1e3, at(&mut times, 0.9) / 1e3);
-    std::fs::remove_file(path)
-}
-
-/// Microseconds that so large a share took at most.
-fn at(times: &mut [Duration], share: f64) -> f64 {
-    times.sort();
-    times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }

@@ -5,6 +5,7 @@ mod figures;
 mod proofs;
 mod queue;
 mod service;
+mod tree;
 
 use crate::{
     cargo::{Cargo, Sp1},
@@ -43,13 +44,16 @@ enum Part {
     Queue,
     /// The queue against a store of up to a million finished tasks; takes many minutes, so only when asked for.
     Curve,
+    /// Blocks and roots on both stores, up to a million blocks; takes minutes, so only when asked for.
+    Tree,
     /// Core proofs through the service and by the SDK directly.
     Proofs,
 }
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        let asked = if self.only.is_empty() { part != Part::Curve } else { self.only.contains(&part) };
+        let asked =
+            if self.only.is_empty() { !matches!(part, Part::Curve | Part::Tree) } else { self.only.contains(&part) };
         asked && !(part == Part::Proofs && self.no_sp1)
     }
 }
@@ -76,6 +80,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let built = cargo.build(sp1, &["--example", "fill"])?;
         let fill = built.first().context("cargo built no example called fill")?;
         report.add(curve::measure(&cargo, &cargo.build_service(sp1)?, fill, &hello)?);
+    }
+    if options.wants(Part::Tree) {
+        let built = cargo.build(Sp1::Without, &["--example", "domains"])?;
+        report.add(tree::measure(built.first().context("cargo built no example called domains")?)?);
     }
     if options.wants(Part::Proofs) {
         match tools::available_memory() {

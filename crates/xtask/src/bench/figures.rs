@@ -26,6 +26,9 @@ pub(super) enum Unit {
     /// How many times as much as something else.
     #[serde(rename = "×")]
     Times,
+    /// Hashes of an opening.
+    #[serde(rename = "siblings")]
+    Siblings,
 }
 
 impl Unit {
@@ -37,6 +40,7 @@ impl Unit {
             Self::PerSecond => "/s",
             Self::Percent => "%",
             Self::Times => "×",
+            Self::Siblings => "siblings",
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
             Self::Postgres => "PostgreSQL",
@@ -102,7 +102,7 @@ pub(super) fn postgres() -> Result<Option<Postgres>> {
 }
 
 /// What the disk can do: 4 KiB appended and synced, again and again.
-fn fsyncs() -> Result<Figure> {
+pub(super) fn fsyncs() -> Result<Figure> {
     let mut file = tempfile::tempfile()?;
     let page = [7; 4096];
     let mut measured = Vec::with_capacity(FSYNCS);
