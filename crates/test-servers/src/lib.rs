@@ -14,7 +14,7 @@ use std::{io, path::PathBuf};
 
 #[cfg(feature = "ethereum")]
 pub use ethereum::{Contract, EthereumNode, compile_solidity};
-pub use postgres::{Postgres, PostgresSettings};
+pub use postgres::{Postgres, PostgresSettings, postgres_programs};
 pub use proxy::BreakingProxy;
 #[cfg(feature = "s3")]
 pub use s3::S3Server;

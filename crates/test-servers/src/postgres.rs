@@ -75,7 +75,7 @@ impl Postgres {
     /// # Errors
     /// [`ServerError::Missing`] where PostgreSQL is not installed; what else fails.
     pub fn start(settings: PostgresSettings) -> Result<Self, ServerError> {
-        let programs = find_programs()?;
+        let programs = postgres_programs()?;
         let user = if rustix::process::geteuid().is_root() { Some(postgres_user()?) } else { None };
         let directory =
             tempfile::Builder::new().prefix("test-postgres-").tempdir().map_err(ServerError::io("a directory"))?;
@@ -294,7 +294,11 @@ impl Drop for Postgres {
     }
 }
 
-fn find_programs() -> Result<PathBuf, ServerError> {
+/// The folder of PostgreSQL's programs: of those on the path, those that `pg_config` names, or the newest that Debian installed.
+///
+/// # Errors
+/// There are none.
+pub fn postgres_programs() -> Result<PathBuf, ServerError> {
     let complete = |directory: &PathBuf| {
         ["initdb", "postgres", "createdb", "psql"].iter().all(|name| directory.join(name).is_file())
     };

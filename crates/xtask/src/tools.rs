@@ -85,6 +85,8 @@ pub(crate) fn look() -> Vec<Tool> {
         tool("protoc", Need::Build, protoc(), "protobuf-compiler"),
         tool("mtools", Need::Tests, on_path("mcopy"), "mtools"),
         tool("dosfstools", Need::Tests, on_path("fsck.fat"), "dosfstools"),
+        tool("PostgreSQL", Need::Tests, postgres(), "postgresql"),
+        tool("Node.js", Need::Tests, version_of("node").filter(|_| which::which("npm").is_ok()), "nodejs npm"),
         tool("guest compiler", Need::Guests, guest_compiler(), "rustc-web rust-web-src lld"),
     ]
 }
@@ -165,6 +167,10 @@ fn meminfo(entry: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kibibytes = text.lines().find_map(|line| line.strip_prefix(entry))?.trim().strip_suffix(" kB")?;
     Some(kibibytes.parse::<u64>().ok()? * 1024)
+}
+
+fn postgres() -> Option<String> {
+    Some(coprocessor_test_servers::postgres_programs().ok()?.display().to_string())
 }
 
 fn protoc() -> Option<String> {
