@@ -34,6 +34,11 @@ const BLOCK: &str = "SELECT domains.id AS domain_id, blocks.number, blocks.state
      blocks.made, roots.root, roots.at FROM domains JOIN blocks ON blocks.domain = domains.seq \
      JOIN roots ON roots.version = blocks.made";
 
+/// The first of these numbers that a domain has. The inner limit has each looked up by itself: PostgreSQL would rather join all blocks
+/// where it does not know yet how many there are.
+const TAKEN: &str = "SELECT number FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (number, place), \
+     LATERAL (SELECT FROM blocks WHERE domain = $1 AND blocks.number = wanted.number LIMIT 1) AS there ORDER BY place LIMIT 1";
+
 /// The blocks' rows, and their roots'.
 const INSERT_BLOCKS: &str = "INSERT INTO blocks \
      (domain, version, number, made, latest, depth, value, siblings, state_root, trust, payload) \
@@ -259,13 +264,11 @@ async fn start(session: &Session, domain: DomainId) -> Result<Start, Fault> {
 /// The first number that is there already, or is named twice.
 async fn taken(session: &Session, tree: i64, blocks: &[NewBlock]) -> Result<Option<AppendBlocks>, Fault> {
     let numbers: Vec<_> = blocks.iter().map(|block| from_sorted(block.number)).collect();
-    let sql = format!(
-        "{BLOCK} JOIN unnest($2::bigint[]) WITH ORDINALITY AS wanted (number, place) ON blocks.number = wanted.number \
-         WHERE blocks.domain = $1 ORDER BY place LIMIT 1"
-    );
-    if let Some(row) = session.query_opt(&sql, &[&tree, &numbers]).await? {
-        let block = read_block(&row)?;
-        return Ok(Some(AppendBlocks::Taken { number: block.number, block: Some(Box::new(block)) }));
+    if let Some(row) = session.query_opt(TAKEN, &[&tree, &numbers]).await? {
+        let number: i64 = get(&row, "number")?;
+        let sql = format!("{BLOCK} WHERE blocks.domain = $1 AND blocks.number = $2");
+        let block = session.query_opt(&sql, &[&tree, &number]).await?.map(|row| read_block(&row)).transpose()?;
+        return Ok(Some(AppendBlocks::Taken { number: sorted(&row, "number")?, block: block.map(Box::new) }));
     }
     let twice = named_twice(blocks.iter().map(|block| block.number));
     Ok(twice.map(|number| AppendBlocks::Taken { number, block: None }))
