@@ -15,6 +15,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use coprocessor_types::Root;
+use core::ops::Range;
 
 /// Bytes of a sibling: its hash, then its version, big-endian.
 const SIBLING_LEN: usize = 40;
@@ -29,15 +30,15 @@ pub struct Sibling {
 }
 
 /// One version's change: a key set to a value, and the siblings of its path right after.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Write {
     key: Key,
     value: Value,
     depth: usize,
     /// From the leaf up. All `depth` of them, or only the deepest after pruning.
     siblings: Vec<Sibling>,
-    /// The path's own nodes as far as the siblings reach, from the leaf up: one more than there are siblings. Kept, as every
-    /// walk that leaves this path needs one of them.
+    /// The path's own nodes, from the leaf up, as far as they were hashed. A write just made has them all, as it is what the
+    /// next walks begin with; of one that was stored, a walk hashes those it needs: it comes in far below the root.
     nodes: Vec<Root>,
 }
 
@@ -104,7 +105,7 @@ impl Write {
         if siblings.first().is_some_and(|deepest| deepest.version == 0) {
             return Err(WriteError::LoneLeaf);
         }
-        Ok(Self::new(key, value, depth, siblings))
+        Ok(Self { key, value, depth, siblings, nodes: Vec::new() })
     }
 
     /// The siblings in bytes, from the leaf up, 40 each: hash, then version big-endian.
@@ -119,7 +120,7 @@ impl Write {
 
     /// The tree's root right after this write; of a write that pruning has cut, the root of the subtree it still has.
     pub fn root(&self) -> Root {
-        self.nodes[self.siblings.len()]
+        self.node_above(self.siblings.len())
     }
 
     /// The key it set.
@@ -142,24 +143,61 @@ impl Write {
         &self.siblings
     }
 
-    fn new(key: Key, value: Value, depth: usize, siblings: Vec<Sibling>) -> Self {
-        let mut nodes = Vec::with_capacity(siblings.len() + 1);
-        let mut node = leaf_hash(&key, &value);
-        nodes.push(node);
-        for (sibling, level) in siblings.iter().zip((0..depth).rev()) {
-            node = match key.turns_right(level) {
-                true => node_hash(&sibling.hash, &node),
-                false => node_hash(&node, &sibling.hash),
-            };
-            nodes.push(node);
-        }
-        Self { key, value, depth, siblings, nodes }
+    /// Whether walks find all its hashes ready.
+    pub fn is_hashed(&self) -> bool {
+        self.nodes.len() > self.siblings.len()
     }
 
-    /// The node of its path at `depth`; below the depth it was written at, the leaf, as a later split moves it down. `None`
-    /// where pruning has taken it.
-    fn node(&self, depth: usize) -> Option<&Root> {
-        self.nodes.get(self.depth.saturating_sub(depth))
+    /// The same write with all its hashes ready: worth it for one that many walks go into near its tree's root.
+    pub fn hashed(mut self) -> Self {
+        if !self.is_hashed() {
+            let mut nodes = Vec::with_capacity(self.siblings.len() + 1);
+            let mut node = self.leaf();
+            nodes.push(node);
+            for index in 0..self.siblings.len() {
+                node = self.parent(index, &node);
+                nodes.push(node);
+            }
+            self.nodes = nodes;
+        }
+        self
+    }
+
+    fn new(key: Key, value: Value, siblings: Vec<Sibling>) -> Self {
+        Self { key, value, depth: siblings.len(), siblings, nodes: Vec::new() }.hashed()
+    }
+
+    /// The node of its path so many levels above the leaf, which its siblings must reach.
+    fn node_above(&self, levels: usize) -> Root {
+        match self.nodes.get(levels) {
+            Some(node) => *node,
+            None => self.climb(self.leaf(), 0..levels),
+        }
+    }
+
+    /// Two nodes of its path, the lower one first, each at so many levels above the leaf; `lower` is no more than `upper`.
+    fn nodes_above(&self, lower: usize, upper: usize) -> (Root, Root) {
+        let node = self.node_above(lower);
+        let above = self.nodes.get(upper).copied().unwrap_or_else(|| self.climb(node, lower..upper));
+        (node, above)
+    }
+
+    /// From a node of its path up past those siblings.
+    fn climb(&self, node: Root, siblings: Range<usize>) -> Root {
+        siblings.fold(node, |node, index| self.parent(index, &node))
+    }
+
+    /// What a node of its path and the sibling beside it hang from.
+    fn parent(&self, index: usize, node: &Root) -> Root {
+        let sibling = &self.siblings[index].hash;
+        match self.key.turns_right(self.depth - 1 - index) {
+            true => node_hash(sibling, node),
+            false => node_hash(node, sibling),
+        }
+    }
+
+    fn leaf(&self) -> Root {
+        leaf_hash(&self.key, &self.value)
     }
 
     /// The sibling that hangs from the node at `level`, which must be one that the write still has.
@@ -167,6 +205,15 @@ impl Write {
         self.siblings[self.depth - 1 - level]
     }
 }
+
+impl PartialEq for Write {
+    fn eq(&self, other: &Self) -> bool {
+        // The nodes follow from the rest.
+        (&self.key, &self.value, self.depth, &self.siblings) == (&other.key, &other.value, other.depth, &other.siblings)
+    }
+}
+
+impl Eq for Write {}
 
 impl Sibling {
     const EMPTY: Self = Self { hash: EMPTY, version: 0 };
@@ -259,10 +306,10 @@ pub fn put<W: Writes>(writes: &mut W, tip: u64, key: Key, value: Value) -> Resul
     {
         // Both leaves go down to where their paths part.
         siblings.resize(key.shared_bits(&leaf.key), Sibling::EMPTY);
-        siblings.push(Sibling { hash: leaf.nodes[0], version });
+        siblings.push(Sibling { hash: leaf.leaf(), version });
     }
     siblings.reverse();
-    Ok(Write::new(key, value, siblings.len(), siblings))
+    Ok(Write::new(key, value, siblings))
 }
 
 /// What `version` replaced of older writes: no version from `version` on goes through it.
@@ -299,12 +346,20 @@ fn walk<W: Writes>(writes: &mut W, version: u64, key: &Key) -> Result<Walk, Hist
         let write = writes.write(at)?;
         let entry = walk.siblings.len();
         let shared = key.shared_bits(&write.key);
-        let node = write.node(entry).ok_or(HistoryError::Pruned { version })?;
-        if shared < entry || expected.is_some_and(|hash| hash != *node) {
+        // Below the depth it was written at is the leaf, as a later split moves it down.
+        let above = |depth: usize| write.depth.saturating_sub(depth);
+        if above(entry) > write.siblings.len() {
+            return Err(HistoryError::Pruned { version });
+        }
+        if shared < entry {
+            return Err(HistoryError::Damaged { version: at });
+        }
+        let (left_behind, node) = write.nodes_above(above(shared + 1), above(entry));
+        if expected.is_some_and(|hash| hash != node) {
             return Err(HistoryError::Damaged { version: at });
         }
         walk.siblings.extend((entry..shared.min(write.depth)).map(|level| write.sibling(level)));
-        let keep = write.depth.saturating_sub(shared + 1);
+        let keep = above(shared + 1);
         if keep < write.siblings.len() {
             walk.left.push(Superseded { version: at, keep });
         }
@@ -316,7 +371,6 @@ fn walk<W: Writes>(writes: &mut W, version: u64, key: &Key) -> Result<Walk, Hist
         if beside.version >= at {
             return Err(HistoryError::Damaged { version: at });
         }
-        let left_behind = *write.node(shared + 1).expect("it is below the entry, which the write has");
         walk.siblings.push(Sibling { hash: left_behind, version: at });
         expected = Some(beside.hash);
         next = beside.version;

@@ -149,6 +149,8 @@ pub fn opened_root(key: &Key, value: &Value, siblings: &[Root], limit: usize) ->
 
 fn climb(key: &Key, end: Root, siblings: &[Root], limit: usize) -> Result<Root, OpeningError> {
     let depth = siblings.len();
+    // Keys have no more bits than that, whatever the caller allows.
+    let limit = limit.min(ROOT_DEPTH);
     if depth > limit {
         return Err(OpeningError::TooDeep { got: depth, limit });
     }

@@ -5,7 +5,7 @@ mod world;
 
 use coprocessor_merkle::{
     DOMAIN_DEPTH, EMPTY, Key, Opening, OpeningError, Place, ROOT_DEPTH, Tree, Value, block_key, domain_key,
-    domain_value, instance_key, instance_root, leaf_hash, node_hash, verify_block, verify_instance,
+    domain_value, instance_key, instance_root, leaf_hash, node_hash, opened_root, verify_block, verify_instance,
 };
 use coprocessor_types::{BlockOpening, DomainId, InstanceId, Root, TrustId};
 use world::{Case, FORGERIES, INSTANCE, LIGHT_CLIENT, World, block, domain_tree};
@@ -45,6 +45,8 @@ fn sizes_are_bounded_by_the_trees_not_by_the_opening() {
     let mut case = World::new().case(5);
     case.opening.root_siblings.resize(257, Root([1; 32]));
     assert_eq!(verify(&case), Err(OpeningError::TooDeep { got: 257, limit: 256 }));
+    let opened = opened_root(&Key([0; 32]), &Value([0; 32]), &[Root([1; 32]); 257], 1000);
+    assert_eq!(opened, Err(OpeningError::TooDeep { got: 257, limit: 256 }), "keys have no more bits");
 }
 
 /// An operator may choose the instance's identity. He chooses the value of a domain he made up, so that the instance's

@@ -305,12 +305,23 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new(instance: InstanceId) -> Self {
-        let leaf = Write::from_parts(instance_key(), Value(instance.0), 0, &[]).expect("a leaf alone is a write");
+        let leaf =
+            Write::from_parts(instance_key(), Value(instance.0), 0, &[]).expect("a leaf alone is a write").hashed();
         Self { instance: Entry { write: Arc::new(leaf), holds: None }, writes: Mutex::new(LruCache::new(KEPT)) }
     }
 
     pub(crate) fn get(&self, at: TreeVersion) -> Option<Entry> {
-        if at == TreeVersion::of_root(0) { Some(self.instance.clone()) } else { self.writes().get(&at).cloned() }
+        if at == TreeVersion::of_root(0) {
+            return Some(self.instance.clone());
+        }
+        let found = self.writes().get(&at).cloned()?;
+        if found.write.is_hashed() {
+            return Some(found);
+        }
+        // It is gone into again and again: it is hashed once for all.
+        let entry = Entry { write: Arc::new(Write::clone(&found.write).hashed()), holds: found.holds };
+        self.keep(at, entry.clone());
+        Some(entry)
     }
 
     /// Keeps what is committed.

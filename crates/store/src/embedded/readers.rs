@@ -59,8 +59,9 @@ impl Readers {
         let db = Connection::open_with_flags(&self.database, flags)?;
         db.busy_timeout(BUSY_TIMEOUT)?;
         keep_statements(&db)?;
-        // The system caches the file; with many connections, a cache of each would only be the same pages again.
-        db.pragma_update(None, "cache_size", -512)?;
+        // The system caches the file; a large cache of each connection would only be the same pages again. This much holds the
+        // upper pages of the indexes, up to some millions of rows.
+        db.pragma_update(None, "cache_size", -4096)?;
         Ok(db)
     }
 

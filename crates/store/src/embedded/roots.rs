@@ -217,6 +217,21 @@ pub(super) fn oldest(db: &Connection) -> Result<u64, Fault> {
     Ok(to_bits(statement.query_row([], |row| row.get(0))?))
 }
 
+/// Has all statements of `work` read one moment's rows: they lock the database once, and agree.
+fn in_snapshot<T>(db: &Connection, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    db.prepare_cached("BEGIN")?.execute([])?;
+    let done = work();
+    end_snapshot(db)?;
+    done
+}
+
+fn end_snapshot(db: &Connection) -> Result<(), Fault> {
+    if !db.is_autocommit() {
+        db.prepare_cached("COMMIT")?.execute([])?;
+    }
+    Ok(())
+}
+
 /// Does what needs the root of a version to be whole.
 fn at_root<T>(
     db: &Connection,
@@ -230,8 +245,10 @@ fn at_root<T>(
     };
     require_whole()?;
     work(&mut Rows::committed(db, cache)).map_err(|error| match error {
-        // Perhaps in the meantime.
-        HistoryError::Pruned { .. } => require_whole().err().unwrap_or_else(|| trees::damaged(error)),
+        // Perhaps in the meantime: what is kept in memory may have been read later than this moment.
+        HistoryError::Pruned { .. } => {
+            end_snapshot(db).and_then(|()| require_whole()).err().unwrap_or_else(|| trees::damaged(error))
+        }
         error => trees::damaged(error),
     })
 }
@@ -242,17 +259,19 @@ pub(super) fn open_block(
     cache: &Cache,
     (root, domain, number): (Root, DomainId, BlockNumber),
 ) -> Result<OpenedBlock, Fault> {
-    let version = require_version(db, instance, root)?;
-    let found = at_root(db, cache, (root, version), |rows| trees::find(rows, (version, &root), &domain, number))?;
-    Ok(match found {
-        Found::Member { put, domain_siblings, root_siblings } => {
-            let block = block_at(db, put)?;
-            let trust = block.trust;
-            OpenedBlock::Member(block, BlockOpening { trust, domain_siblings, root_siblings })
-        }
-        Found::Absent { root, domain, domain_root } => OpenedBlock::Absent { root, domain, domain_root },
-        Found::NoDomain(opening) => OpenedBlock::NoDomain(opening),
-        Found::Instance => return Err(StoreError::UnknownDomain(domain).into()),
+    in_snapshot(db, || {
+        let version = require_version(db, instance, root)?;
+        let found = at_root(db, cache, (root, version), |rows| trees::find(rows, (version, &root), &domain, number))?;
+        Ok(match found {
+            Found::Member { put, domain_siblings, root_siblings } => {
+                let block = block_at(db, put)?;
+                let trust = block.trust;
+                OpenedBlock::Member(block, BlockOpening { trust, domain_siblings, root_siblings })
+            }
+            Found::Absent { root, domain, domain_root } => OpenedBlock::Absent { root, domain, domain_root },
+            Found::NoDomain(opening) => OpenedBlock::NoDomain(opening),
+            Found::Instance => return Err(StoreError::UnknownDomain(domain).into()),
+        })
     })
 }
 
@@ -262,8 +281,10 @@ pub(super) fn open_instance(
     cache: &Cache,
     root: Root,
 ) -> Result<Vec<Root>, Fault> {
-    let version = require_version(db, instance, root)?;
-    at_root(db, cache, (root, version), |rows| trees::find_instance(rows, (version, &root)))
+    in_snapshot(db, || {
+        let version = require_version(db, instance, root)?;
+        at_root(db, cache, (root, version), |rows| trees::find_instance(rows, (version, &root)))
+    })
 }
 
 pub(super) fn transitions(
@@ -283,10 +304,10 @@ pub(super) fn transitions(
          WHERE roots.version > ?1 AND roots.version <= ?2 ORDER BY roots.version LIMIT ?3",
     )?;
     let range = params![from.cast_signed(), to.cast_signed(), to_limit(limit)];
-    let mut appends = Vec::new();
+    let steps: Vec<Step> = statement.query_and_then(range, read_step)?.collect::<Result<_, Fault>>()?;
+    let mut appends = Vec::with_capacity(steps.len());
     let mut last = before.root;
-    for step in statement.query_and_then(range, read_step)? {
-        let step = step?;
+    for step in steps {
         appends.push(at_root(db, cache, (before.root, from), |rows| trees::transition(rows, &last, &step))?);
         last = step.root;
     }
