@@ -93,6 +93,7 @@ async fn program(store: &dyn Store, nonce: u64) -> Result<Program, Failure> {
     let new = NewProgram {
         id: ProgramId::derive(&circuit, nonce),
         owner: format!("owner-{}", nonce % OWNERS as u64).parse()?,
+        key: None,
         name: String::new(),
         public: false,
         backend: Backend::Sp1,
@@ -120,6 +121,7 @@ fn task(program: &Program, owner: OwnerId) -> NewTask {
         payload: json!({"cmd": "store", "path": "/proof.bin"}),
         priority: 0,
         deadline: None,
+        record: false,
         idempotency: None,
     }
 }

@@ -183,6 +183,7 @@ async fn program(store: &dyn Store) -> Result<Program, Box<dyn std::error::Error
     let new = NewProgram {
         id: ProgramId::derive(&circuit, 0),
         owner: OwnerId::anonymous(),
+        key: None,
         name: "latency".to_owned(),
         public: false,
         backend: Backend::Sp1,
@@ -211,6 +212,7 @@ fn new_task(program: &Program) -> NewTask {
         payload: serde_json::Value::Null,
         priority: 0,
         deadline: None,
+        record: false,
         idempotency: None,
     }
 }

@@ -219,6 +219,7 @@ async fn program(store: &dyn Store, nonce: u64) -> Result<Program, Failure> {
     let new = NewProgram {
         id: ProgramId::derive(&circuit, nonce),
         owner: OwnerId::anonymous(),
+        key: None,
         name: "measured".to_owned(),
         public: true,
         backend: Backend::Sp1,
@@ -247,6 +248,7 @@ fn new_task(program: &Program) -> NewTask {
         payload: serde_json::Value::Null,
         priority: 0,
         deadline: None,
+        record: false,
         idempotency: None,
     }
 }

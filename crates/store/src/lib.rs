@@ -31,14 +31,14 @@ pub use domain::{
 };
 pub use embedded::{EmbeddedConfig, EmbeddedStore};
 pub use error::StoreError;
-pub use program::{DeleteProgram, InsertProgram, NewProgram, Program};
+pub use program::{ControllerVersion, DeleteProgram, InsertProgram, NewProgram, Program, Setter};
 pub use prover::ProverRecord;
 pub use task::{
     Admission, Backlog, Cancelled, Claim, Event, EventKind, Failure, Idempotency, MAX_PRIORITY, NewTask, Retried,
-    Stage, StepOutcome, Task, TaskCounts, TaskFilter, TaskState,
+    Stage, StepOutcome, Task, TaskCounts, TaskFilter, TaskRecording, TaskState,
 };
 pub use upkeep::{Collected, Retention, StorageUsage, Upkeep};
-pub use volume::{VolumeSnapshot, VolumeWrite};
+pub use volume::{VolumeContent, VolumePages, VolumeSnapshot, VolumeWrite};
 pub use webhook::{
     Delivery, DeliveryAttempt, DeliveryId, DeliveryOutcome, DeliveryState, Webhook, WebhookId, Webhooks,
 };
@@ -138,11 +138,35 @@ pub trait Store: Accounts + Webhooks + Domains + Upkeep + Send + Sync + 'static 
         limit: usize,
     ) -> Result<Page<Program>, StoreError>;
 
-    /// Gives a program another controller. `None` when there is no such program. Admitted tasks keep theirs.
+    /// Gives a program another controller, a new one or one that it had. `None` when there is no such program. Admitted tasks keep
+    /// theirs. Changes nothing where it is the current one already.
+    ///
+    /// A controller that the program never had, or no more, is a new version. At most `keep` versions stay, at least one: those
+    /// that were current longest ago go, but none that an unfinished or a failed task of the program has, which may yet need it.
     ///
     /// # Errors
     /// [`StoreError::BlobMissing`].
-    async fn set_controller(&self, id: ProgramId, controller: BlobDigest) -> Result<Option<Program>, StoreError>;
+    async fn set_controller(
+        &self,
+        id: ProgramId,
+        controller: BlobDigest,
+        by: Setter,
+        keep: u64,
+    ) -> Result<Option<Program>, StoreError>;
+
+    /// A program's controllers, newest number first; at most `limit`. None of a program that there is not.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`].
+    async fn controller_versions(
+        &self,
+        id: ProgramId,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<ControllerVersion>, StoreError>;
+
+    /// One of a program's controllers.
+    async fn controller_version(&self, id: ProgramId, number: u64) -> Result<Option<ControllerVersion>, StoreError>;
 
     /// Records a program's verifying key, when it is known only after deployment. Changes nothing where one is recorded
     /// already. Returns the program as it is then; `None` when there is none.
@@ -217,6 +241,15 @@ pub trait Store: Accounts + Webhooks + Domains + Upkeep + Send + Sync + 'static 
     /// [`StoreError::VolumeConflict`] when the volume has changed since its snapshot. All change nothing.
     async fn finish_step(&self, task: TaskId, fence: u64, outcome: StepOutcome) -> Result<Task, StoreError>;
 
+    /// Keeps the recording of the run that a claimed task's stage came to, in the place of that stage's earlier one.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleFence`].
+    async fn keep_recording(&self, task: TaskId, fence: u64, stage: Stage, recording: Bytes) -> Result<(), StoreError>;
+
+    /// The recording of that stage of a task, or of the last one that has any.
+    async fn recording(&self, task: TaskId, stage: Option<Stage>) -> Result<Option<TaskRecording>, StoreError>;
+
     /// Cancels a task in any unfinished state; a step that is running finds its fence stale.
     async fn cancel(&self, task: TaskId) -> Result<Cancelled, StoreError>;
 
@@ -241,6 +274,14 @@ pub trait Store: Accounts + Webhooks + Domains + Upkeep + Send + Sync + 'static 
     /// # Errors
     /// [`StoreError::VolumeConflict`], [`StoreError::UnknownProgram`].
     async fn write_volume(&self, program: ProgramId, write: VolumeWrite) -> Result<u64, StoreError>;
+
+    /// Replaces a volume as a whole, whatever version it has; raw storage stays. Returns the new version. Writes that are based
+    /// on what was there before are refused from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownProgram`]; [`StoreError::Content`] when the pages could not be read to their end. Nothing has
+    /// changed then.
+    async fn replace_volume(&self, program: ProgramId, content: VolumeContent) -> Result<u64, StoreError>;
 
     /// Prover nodes registered through the API.
     async fn provers(&self) -> Result<Vec<ProverRecord>, StoreError>;

@@ -1,5 +1,6 @@
 //! Programs.
 
+use crate::KeyId;
 use coprocessor_types::{Backend, BlobDigest, OwnerId, ProgramId};
 use jiff::Timestamp;
 
@@ -10,6 +11,8 @@ pub struct NewProgram {
     pub id: ProgramId,
     /// Who deploys it.
     pub owner: OwnerId,
+    /// With which key, if with one.
+    pub key: Option<KeyId>,
     /// A label for people; not unique. May be empty.
     pub name: String,
     /// Whether others may see it and ask for its proofs.
@@ -55,6 +58,32 @@ pub struct Program {
     pub created_at: Timestamp,
     /// When its controller was last set.
     pub updated_at: Timestamp,
+}
+
+/// Who sets a controller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setter {
+    /// In whose name.
+    pub owner: OwnerId,
+    /// With which key, if with one.
+    pub key: Option<KeyId>,
+}
+
+/// One of the controllers that a program has or had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ControllerVersion {
+    /// Its number: 1 for the one that was deployed. Never used again.
+    pub number: u64,
+    /// The WebAssembly.
+    pub digest: BlobDigest,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last made the current one.
+    pub set_at: Timestamp,
+    /// Who did that.
+    pub set_by: Setter,
+    /// Whether new tasks use it.
+    pub current: bool,
 }
 
 /// What registering a program came to.

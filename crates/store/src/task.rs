@@ -133,6 +133,8 @@ pub struct NewTask {
     pub priority: i16,
     /// When it fails unless it has finished.
     pub deadline: Option<Timestamp>,
+    /// Whether its controller's runs are to be recorded.
+    pub record: bool,
     /// Makes a repeated request the same task.
     pub idempotency: Option<Idempotency>,
 }
@@ -204,6 +206,8 @@ pub struct Task {
     pub priority: i16,
     /// When it fails unless it has finished.
     pub deadline: Option<Timestamp>,
+    /// Whether its controller's runs are to be recorded.
+    pub record: bool,
     /// The prover node that was given it last.
     pub node: Option<String>,
     /// When it was admitted.
@@ -222,6 +226,19 @@ pub struct Task {
     pub result: Option<serde_json::Value>,
     /// Why it failed.
     pub failure: Option<Failure>,
+}
+
+/// A recording of what a task's controller asked and was answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TaskRecording {
+    /// The stage whose run it is of.
+    pub stage: Stage,
+    /// The recording.
+    pub digest: BlobDigest,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was made.
+    pub made_at: Timestamp,
 }
 
 /// Why a task failed.

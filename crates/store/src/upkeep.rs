@@ -12,7 +12,9 @@ pub struct Retention {
     pub witnesses: Option<Duration>,
     /// Proofs of delivered and cancelled tasks, since the task finished. Failed tasks keep theirs too.
     pub proofs: Option<Duration>,
-    /// Finished tasks with their events, witness, proof, logs and idempotency keys, since they finished.
+    /// Recordings, since they were made.
+    pub recordings: Option<Duration>,
+    /// Finished tasks with their events, witness, proof, recordings, logs and idempotency keys, since they finished.
     pub tasks: Option<Duration>,
     /// Deliveries of webhooks that are not pending, since they were taken up.
     pub deliveries: Option<Duration>,
@@ -26,6 +28,7 @@ impl Default for Retention {
         Self {
             witnesses: Some(DAY),
             proofs: Some(30 * DAY),
+            recordings: Some(7 * DAY),
             tasks: Some(90 * DAY),
             deliveries: Some(30 * DAY),
             unnamed_blobs: Duration::from_secs(3600),
@@ -40,6 +43,8 @@ pub struct Collected {
     pub witnesses: u64,
     /// Proofs no longer named by their tasks.
     pub proofs: u64,
+    /// Recordings of tasks' runs.
+    pub recordings: u64,
     /// Tasks with their events.
     pub tasks: u64,
     /// Deliveries of webhooks.

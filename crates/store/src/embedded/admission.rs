@@ -94,8 +94,8 @@ fn admitted_before(db: &Connection, new: &NewTask, idempotency: &Idempotency) ->
 fn insert(db: &Connection, new: &NewTask, now: Timestamp) -> Result<(), Fault> {
     db.prepare_cached(
         "INSERT INTO tasks (id, program, owner, controller, circuit, kind, root, state, stage, ready_at, fence, \
-         attempts, priority, deadline, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, 0, ?10, ?11, ?12, ?12)",
+         attempts, priority, deadline, created_at, updated_at, record) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, 0, ?10, ?11, ?12, ?12, ?13)",
     )?
     .execute(params![
         new.id.0.as_bytes(),
@@ -110,6 +110,7 @@ fn insert(db: &Connection, new: &NewTask, now: Timestamp) -> Result<(), Fault> {
         new.priority,
         new.deadline.map(from_deadline),
         from_time(now),
+        new.record,
     ])?;
     db.prepare_cached("INSERT INTO task_content (task, args, payload) VALUES (?1, ?2, ?3)")?.execute(params![
         new.id.0.as_bytes(),
@@ -146,6 +147,7 @@ fn admitted(new: NewTask, now: Timestamp) -> Task {
         attempts: 0,
         priority: new.priority,
         deadline: new.deadline.map(|deadline| kept(deadline, from_deadline)),
+        record: new.record,
         node: None,
         created_at: now,
         updated_at: now,

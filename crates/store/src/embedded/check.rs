@@ -38,9 +38,20 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "SELECT count(*) FROM blobs LEFT JOIN (SELECT digest, count(*) AS rows FROM ( \
              SELECT digest FROM program_blobs \
              UNION ALL SELECT digest FROM domain_blobs \
+             UNION ALL SELECT digest FROM recordings \
              UNION ALL SELECT witness FROM tasks WHERE witness IS NOT NULL \
              UNION ALL SELECT proof FROM tasks WHERE proof IS NOT NULL) GROUP BY digest) AS found USING (digest) \
          WHERE names <> coalesce(rows, 0)",
+    ),
+    (
+        "programs have a controller that is none of their versions",
+        "SELECT count(*) FROM programs WHERE NOT EXISTS (SELECT 1 FROM controller_versions \
+         WHERE program = seq AND digest = controller AND number <= versions)",
+    ),
+    (
+        "versions of controllers are not named by their programs",
+        "SELECT count(*) FROM controller_versions WHERE NOT EXISTS (SELECT 1 FROM program_blobs \
+         WHERE program_blobs.program = controller_versions.program AND program_blobs.digest = controller_versions.digest)",
     ),
     (
         "states have more or fewer tasks than they count",

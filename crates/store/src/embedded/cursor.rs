@@ -13,6 +13,7 @@ const WEBHOOKS: char = 'w';
 const DELIVERIES: char = 'd';
 const DOMAINS: char = 'c';
 const BLOCKS: char = 'b';
+const VERSIONS: char = 'v';
 
 pub(super) fn after_task(task: TaskId) -> Cursor {
     Cursor(format!("{TASKS}{}", task.0.as_simple()))
@@ -61,6 +62,14 @@ pub(super) fn after_block(number: BlockNumber) -> Cursor {
 
 pub(super) fn to_block(cursor: &Cursor) -> Result<BlockNumber, StoreError> {
     to_number(BLOCKS, cursor)
+}
+
+pub(super) fn after_version(number: u64) -> Cursor {
+    Cursor(format!("{VERSIONS}{number}"))
+}
+
+pub(super) fn to_version(cursor: &Cursor) -> Result<i64, StoreError> {
+    to_seq(VERSIONS, cursor)
 }
 
 pub(super) fn after_owner(owner: &OwnerId) -> Cursor {
@@ -123,6 +132,7 @@ mod tests {
         assert_eq!(to_webhook(&after_webhook(8)).unwrap(), 8);
         assert_eq!(to_delivery(&after_delivery(9)).unwrap(), 9);
         assert_eq!(to_domain(&after_domain(10)).unwrap(), 10);
+        assert_eq!(to_version(&after_version(11)).unwrap(), 11);
         for number in [0, u64::MAX] {
             assert_eq!(to_block(&after_block(number)).unwrap(), number);
         }
@@ -157,6 +167,8 @@ mod tests {
             "d 1",
             "c",
             "c-1",
+            "v",
+            "v-1",
             "b18446744073709551616",
             "b+1",
         ] {
@@ -166,6 +178,7 @@ mod tests {
             assert!(matches!(to_owner(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_domain(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_block(&cursor), Err(StoreError::BadCursor)), "{bad}");
+            assert!(matches!(to_version(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_key(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_webhook(&cursor), Err(StoreError::BadCursor)), "{bad}");
             assert!(matches!(to_delivery(&cursor), Err(StoreError::BadCursor)), "{bad}");

@@ -10,6 +10,7 @@ mod admission;
 mod backup;
 mod blobs;
 mod check;
+mod controllers;
 mod cursor;
 mod directory;
 mod domains;
@@ -18,6 +19,7 @@ mod programs;
 mod provers;
 mod queue;
 mod readers;
+mod recordings;
 mod roots;
 mod row;
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Programs.
 
 use super::{
-    blobs, cursor,
+    blobs, controllers, cursor,
     fault::Fault,
     row::{from_bits, from_time, owner, parse, to_bits, to_time},
     volumes,
 };
-use crate::{Cursor, DeleteProgram, InsertProgram, NewProgram, Page, Program, StoreError};
+use crate::{Cursor, DeleteProgram, InsertProgram, NewProgram, Page, Program, Setter, StoreError};
 use coprocessor_types::{BlobDigest, OwnerId, ProgramId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -45,6 +45,8 @@ pub(super) fn insert(db: &Connection, new: &NewProgram, quota: u64, now: Timesta
     for digest in [new.controller, new.circuit].into_iter().chain(new.verifying_key) {
         blobs::name_for_program(db, seq, digest)?;
     }
+    let by = Setter { owner: new.owner.clone(), key: new.key };
+    controllers::make_current(db, seq, new.controller, &by, now)?;
     Ok(InsertProgram::Inserted(require(db, new.id)?))
 }
 
@@ -91,15 +93,22 @@ pub(super) fn set_controller(
     db: &Connection,
     id: ProgramId,
     controller: BlobDigest,
+    by: &Setter,
+    keep: u64,
     now: Timestamp,
 ) -> Result<Option<Program>, Fault> {
-    let Some(seq) = seq(db, id)? else { return Ok(None) };
+    let (Some(seq), Some(program)) = (seq(db, id)?, find(db, id)?) else { return Ok(None) };
+    if program.controller == controller {
+        return Ok(Some(program));
+    }
     blobs::name_for_program(db, seq, controller)?;
     db.prepare_cached("UPDATE programs SET controller = ?2, updated_at = ?3 WHERE id = ?1")?.execute(params![
         id.as_bytes(),
         controller.as_bytes(),
         from_time(now)
     ])?;
+    controllers::make_current(db, seq, controller, by, now)?;
+    controllers::drop_old(db, seq, keep)?;
     find(db, id)
 }
 
@@ -128,6 +137,7 @@ pub(super) fn delete(db: &Connection, id: ProgramId) -> Result<DeleteProgram, Fa
     for sql in [
         "SELECT witness FROM tasks WHERE program = ?1 AND witness IS NOT NULL",
         "SELECT proof FROM tasks WHERE program = ?1 AND proof IS NOT NULL",
+        "SELECT digest FROM recordings WHERE task IN (SELECT id FROM tasks WHERE program = ?1)",
         "SELECT digest FROM program_blobs JOIN programs ON programs.seq = program_blobs.program WHERE programs.id = ?1",
     ] {
         let mut named = db.prepare_cached(sql)?;
@@ -139,6 +149,7 @@ pub(super) fn delete(db: &Connection, id: ProgramId) -> Result<DeleteProgram, Fa
     }
     for sql in [
         "DELETE FROM events WHERE task IN (SELECT id FROM tasks WHERE program = ?1)",
+        "DELETE FROM recordings WHERE task IN (SELECT id FROM tasks WHERE program = ?1)",
         "DELETE FROM task_content WHERE task IN (SELECT id FROM tasks WHERE program = ?1)",
         "DELETE FROM idempotency WHERE program = ?1",
         "DELETE FROM tasks WHERE program = ?1",
@@ -146,6 +157,7 @@ pub(super) fn delete(db: &Connection, id: ProgramId) -> Result<DeleteProgram, Fa
         db.prepare_cached(sql)?.execute([key])?;
     }
     volumes::delete(db, seq)?;
+    db.prepare_cached("DELETE FROM controller_versions WHERE program = ?1")?.execute([seq])?;
     db.prepare_cached("DELETE FROM program_blobs WHERE program = ?1")?.execute([seq])?;
     db.prepare_cached("DELETE FROM programs WHERE seq = ?1")?.execute([seq])?;
     Ok(DeleteProgram::Deleted)

@@ -39,6 +39,7 @@ impl Scene {
             let new = NewProgram {
                 id: ProgramId::derive(b"circuit", nonce),
                 owner: owner(nonce),
+                key: None,
                 name: String::new(),
                 public: nonce % 100 == 0,
                 backend: Backend::Sp1,
@@ -75,6 +76,7 @@ impl Scene {
             payload: json!(null),
             priority: (number % 3) as i16,
             deadline: Some(now() + SignedDuration::from_hours(1)),
+            record: false,
             idempotency: None,
         };
         match admission::admit(&self.db, new, ROOM, now(), &mut Vec::new()).unwrap() {

@@ -3,18 +3,20 @@
 use super::{
     EmbeddedStore, admission,
     blobs::{self, StagedBlob},
+    controllers,
     fault::Fault,
     programs, provers,
     queue::{self, Wanted},
     readers::off_thread,
+    recordings,
     row::now,
     steps, tasks, volumes,
     writer::Durability::{self, Committed, Synced},
 };
 use crate::{
-    Admission, Backlog, Cancelled, Change, Claim, Cursor, DeleteProgram, Event, EventKind, InsertProgram, NewProgram,
-    NewTask, Page, Program, ProverRecord, Retried, Stage, StepOutcome, Store, StoreError, Task, TaskCounts, TaskFilter,
-    VolumeSnapshot, VolumeWrite,
+    Admission, Backlog, Cancelled, Change, Claim, ControllerVersion, Cursor, DeleteProgram, Event, EventKind,
+    InsertProgram, NewProgram, NewTask, Page, Program, ProverRecord, Retried, Setter, Stage, StepOutcome, Store,
+    StoreError, Task, TaskCounts, TaskFilter, TaskRecording, VolumeContent, VolumeSnapshot, VolumeWrite,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -119,8 +121,27 @@ impl Store for EmbeddedStore {
         self.read(move |db| programs::list(db, reader.as_ref(), after.as_ref(), limit)).await
     }
 
-    async fn set_controller(&self, id: ProgramId, controller: BlobDigest) -> Result<Option<Program>, StoreError> {
-        self.write(Synced, move |db, _| programs::set_controller(db, id, controller, now())).await
+    async fn set_controller(
+        &self,
+        id: ProgramId,
+        controller: BlobDigest,
+        by: Setter,
+        keep: u64,
+    ) -> Result<Option<Program>, StoreError> {
+        self.write(Synced, move |db, _| programs::set_controller(db, id, controller, &by, keep, now())).await
+    }
+
+    async fn controller_versions(
+        &self,
+        id: ProgramId,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<ControllerVersion>, StoreError> {
+        self.read(move |db| controllers::list(db, id, after.as_ref(), limit)).await
+    }
+
+    async fn controller_version(&self, id: ProgramId, number: u64) -> Result<Option<ControllerVersion>, StoreError> {
+        self.read(move |db| controllers::find(db, id, number)).await
     }
 
     async fn set_verifying_key(&self, id: ProgramId, key: BlobDigest) -> Result<Option<Program>, StoreError> {
@@ -203,6 +224,18 @@ impl Store for EmbeddedStore {
         finished.inspect_err(|_| blob.iter().for_each(StagedBlob::lost))
     }
 
+    async fn keep_recording(&self, task: TaskId, fence: u64, stage: Stage, recording: Bytes) -> Result<(), StoreError> {
+        let blob = self.blobs.stage(recording).await?;
+        let staged = blob.clone();
+        let keep =
+            move |db: &Connection, _: &mut Vec<Change>| recordings::keep(db, (task, fence), stage, &staged, now());
+        self.write(Committed, keep).await.inspect_err(|_| blob.lost())
+    }
+
+    async fn recording(&self, task: TaskId, stage: Option<Stage>) -> Result<Option<TaskRecording>, StoreError> {
+        self.read(move |db| recordings::find(db, task, stage)).await
+    }
+
     async fn cancel(&self, task: TaskId) -> Result<Cancelled, StoreError> {
         self.write(Synced, move |db, changes| steps::cancel(db, task, now(), changes)).await
     }
@@ -229,6 +262,10 @@ impl Store for EmbeddedStore {
 
     async fn write_volume(&self, program: ProgramId, write: VolumeWrite) -> Result<u64, StoreError> {
         self.write(Synced, move |db, _| volumes::apply(db, program, &write)).await
+    }
+
+    async fn replace_volume(&self, program: ProgramId, content: VolumeContent) -> Result<u64, StoreError> {
+        self.write(Synced, move |db, _| volumes::replace(db, program, &content)).await
     }
 
     async fn provers(&self) -> Result<Vec<ProverRecord>, StoreError> {

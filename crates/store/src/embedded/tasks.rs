@@ -20,7 +20,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT id, program, owner, controller, circuit, kind, root, state, fence, attempts, priority, deadline, \
              node, created_at, updated_at, not_before, witness, proof, args, payload, output, result, failure, \
-             worker IS NOT NULL FROM tasks JOIN task_content ON task_content.task = tasks.id ",
+             worker IS NOT NULL, record FROM tasks JOIN task_content ON task_content.task = tasks.id ",
             $rest
         )
     };
@@ -186,6 +186,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Found, Fault> {
         attempts: row.get(9)?,
         priority: row.get(10)?,
         deadline: time(11)?,
+        record: row.get(24)?,
         node: row.get(12)?,
         created_at: to_time(row.get(13)?)?,
         updated_at: to_time(row.get(14)?)?,

@@ -5,6 +5,7 @@ use super::{
     blobs::{self, Blobs},
     check,
     fault::{Fault, io_error},
+    recordings,
     row::{from_time, to_bits, to_limit},
     webhooks,
     writer::Durability::Synced,
@@ -85,13 +86,17 @@ pub(super) fn collect(
     if let Some(age) = retention.proofs {
         collected.proofs = drop_blobs(db, &PROOFS, before(age), limit)?;
     }
+    if let Some(age) = retention.recordings {
+        collected.recordings = recordings::collect(db, before(age), limit)?;
+    }
     if let Some(age) = retention.deliveries {
         collected.deliveries = webhooks::collect(db, before(age), limit)?;
     }
     let unnamed = blobs::collect(db, before(retention.unnamed_blobs), limit)?;
     collected.blobs = unnamed.blobs;
     collected.blob_bytes = unnamed.bytes;
-    let counts = [collected.tasks, collected.witnesses, collected.proofs, collected.deliveries, collected.blobs];
+    let Collected { tasks, witnesses, proofs, recordings, deliveries, blobs, .. } = collected;
+    let counts = [tasks, witnesses, proofs, recordings, deliveries, blobs];
     collected.more = counts.iter().any(|&count| count >= limit as u64 && count > 0);
     let mut files = unnamed.files;
     files.extend(Blobs::abandoned(db, noted)?);
@@ -142,6 +147,7 @@ fn remove_tasks(db: &Connection, before: Timestamp, limit: usize) -> Result<u64,
         for digest in [witness, proof].into_iter().flatten() {
             blobs::unname(db, BlobDigest(*digest))?;
         }
+        recordings::forget(db, task)?;
         for sql in [
             "DELETE FROM events WHERE task = ?1",
             "DELETE FROM task_content WHERE task = ?1",

@@ -57,7 +57,18 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "SELECT count(*) AS rows FROM blobs WHERE NOT suspect \
          AND NOT EXISTS (SELECT FROM program_blobs WHERE program_blobs.digest = blobs.digest) \
          AND NOT EXISTS (SELECT FROM domain_blobs WHERE domain_blobs.digest = blobs.digest) \
+         AND NOT EXISTS (SELECT FROM recordings WHERE recordings.digest = blobs.digest) \
          AND NOT EXISTS (SELECT FROM task_blobs WHERE task_blobs.digest = blobs.digest)",
+    ),
+    (
+        "programs have a controller that is none of their versions",
+        "SELECT count(*) AS rows FROM programs WHERE NOT EXISTS (SELECT FROM controller_versions \
+         WHERE program = programs.id AND digest = programs.controller AND number <= programs.versions)",
+    ),
+    (
+        "versions of controllers are not named by their programs",
+        "SELECT count(*) AS rows FROM controller_versions WHERE NOT EXISTS (SELECT FROM program_blobs \
+         WHERE program_blobs.program = controller_versions.program AND program_blobs.digest = controller_versions.digest)",
     ),
     (
         "states have more or fewer tasks than they count",

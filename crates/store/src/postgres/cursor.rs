@@ -11,6 +11,7 @@ pub(super) enum Numbered {
     Programs,
     Webhooks,
     Deliveries,
+    Versions,
 }
 
 impl Numbered {
@@ -19,6 +20,7 @@ impl Numbered {
             Self::Programs => 'p',
             Self::Webhooks => 'w',
             Self::Deliveries => 'd',
+            Self::Versions => 'v',
         }
     }
 
@@ -113,7 +115,7 @@ mod tests {
         let (task, owner) = (TaskId::now(), OwnerId::anonymous());
         assert_eq!(to_task(&after_task(task)).unwrap(), task);
         assert_eq!(to_owner(&after_owner(&owner)).unwrap(), owner);
-        for list in [Numbered::Programs, Numbered::Webhooks, Numbered::Deliveries] {
+        for list in [Numbered::Programs, Numbered::Webhooks, Numbered::Deliveries, Numbered::Versions] {
             assert_eq!(list.below(Some(&list.after(7))).unwrap(), 7);
         }
         assert_eq!(above_domain(Some(&after_domain(8))).unwrap(), 8);

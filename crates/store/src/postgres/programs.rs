@@ -3,12 +3,13 @@
 use super::{
     Inner, blobs,
     connect::Session,
+    controllers,
     cursor::{self, Numbered},
     fault::Fault,
     row::{bits, bytes, digest_or_none, from_bits, get, owner, parse, text, time},
     upkeep::suspect,
 };
-use crate::{Cursor, DeleteProgram, InsertProgram, NewProgram, Page, Program};
+use crate::{Cursor, DeleteProgram, InsertProgram, NewProgram, Page, Program, Setter};
 use coprocessor_types::{BlobDigest, OwnerId, ProgramId};
 use tokio_postgres::Row;
 
@@ -58,23 +59,35 @@ impl Inner {
         Ok(cursor::page(items.collect::<Result<_, Fault>>()?, limit))
     }
 
-    pub(super) async fn set_controller(&self, id: ProgramId, controller: BlobDigest) -> Result<Option<Program>, Fault> {
+    pub(super) async fn set_controller(
+        &self,
+        id: ProgramId,
+        controller: BlobDigest,
+        by: &Setter,
+        keep: u64,
+    ) -> Result<Option<Program>, Fault> {
         let sql = "UPDATE programs SET controller = $2, updated_at = micros() WHERE id = $1";
-        self.name_blob(id, controller, sql, |_| true).await
+        let wanted = |program: &Program| program.controller != controller;
+        let versions = async |session: &Session| {
+            controllers::make_current(session, id, controller, by).await?;
+            controllers::drop_old(session, id, keep).await
+        };
+        self.name_blob(id, controller, sql, wanted, versions).await
     }
 
     pub(super) async fn set_verifying_key(&self, id: ProgramId, key: BlobDigest) -> Result<Option<Program>, Fault> {
         let sql = "UPDATE programs SET verifying_key = $2 WHERE id = $1";
-        self.name_blob(id, key, sql, |program| program.verifying_key.is_none()).await
+        self.name_blob(id, key, sql, |program| program.verifying_key.is_none(), async |_| Ok(())).await
     }
 
-    /// Gives a program a blob with `sql`, if it is `wanted`.
+    /// Gives a program a blob with `sql`, if it is `wanted`, and does what goes `with` that.
     async fn name_blob(
         &self,
         id: ProgramId,
         digest: BlobDigest,
         sql: &str,
         wanted: impl FnOnce(&Program) -> bool,
+        with: impl AsyncFnOnce(&Session) -> Result<(), Fault>,
     ) -> Result<Option<Program>, Fault> {
         let session = self.durable.take().await?;
         let key = id.as_bytes().as_slice();
@@ -89,6 +102,7 @@ impl Inner {
             blobs::require(&session, &[digest]).await?;
             name(&session, program.id, &[digest]).await?;
             session.execute(sql, &[&key, &digest.as_bytes().as_slice()]).await?;
+            with(&session).await?;
             find(&session, id).await
         };
         match changed.await {
@@ -132,6 +146,11 @@ impl Inner {
         let mut digests = of_tasks("witness").chain(of_tasks("proof")).collect::<Result<Vec<_>, _>>()?;
         let unnamed = "DELETE FROM task_blobs WHERE digest = ANY ($1) AND task = ANY ($2)";
         session.execute(unnamed, &[&digests, &tasks]).await?;
+        let unrecorded = "DELETE FROM recordings WHERE task = ANY ($1) RETURNING digest";
+        let recordings = session.query(unrecorded, &[&tasks]).await?;
+        for row in &recordings {
+            digests.push(get(row, "digest")?);
+        }
         let named = session.query("DELETE FROM program_blobs WHERE program = $1 RETURNING digest", &[&key]).await?;
         for row in &named {
             digests.push(get(row, "digest")?);
@@ -147,6 +166,7 @@ impl Inner {
             "DELETE FROM idempotency WHERE program = $1",
             "DELETE FROM pages USING volumes WHERE pages.volume = volumes.number AND volumes.program = $1",
             "DELETE FROM volumes WHERE program = $1",
+            "DELETE FROM controller_versions WHERE program = $1",
             "DELETE FROM programs WHERE id = $1",
         ] {
             session.execute(sql, &[&key]).await?;
@@ -194,6 +214,8 @@ async fn insert(session: &Session, new: &NewProgram, quota: u64) -> Result<Inser
         return Ok(InsertProgram::Exists(program));
     }
     name(session, new.id, &digests).await?;
+    let by = Setter { owner: new.owner.clone(), key: new.key };
+    controllers::make_current(session, new.id, new.controller, &by).await?;
     Ok(InsertProgram::Inserted(program))
 }
 

@@ -4,11 +4,12 @@
 
 use super::PostgresStore;
 use crate::{
-    Accounts, AddDomain, Admission, ApiKey, AppendBlocks, Backlog, Block, Cancelled, Change, Claim, Collected, Cursor,
-    DeleteProgram, Delivery, DeliveryId, DeliveryOutcome, Domain, Domains, Event, EventKind, InsertProgram, KeyId,
-    NewBlock, NewDomain, NewProgram, NewTask, OpenedBlock, Owner, Page, Program, ProverRecord, Retention, Retried,
-    RootRecord, Stage, StepOutcome, StorageUsage, Store, StoreError, Task, TaskCounts, TaskFilter, Upkeep,
-    VolumeSnapshot, VolumeWrite, Webhook, WebhookId, Webhooks, domain::check_size,
+    Accounts, AddDomain, Admission, ApiKey, AppendBlocks, Backlog, Block, Cancelled, Change, Claim, Collected,
+    ControllerVersion, Cursor, DeleteProgram, Delivery, DeliveryId, DeliveryOutcome, Domain, Domains, Event, EventKind,
+    InsertProgram, KeyId, NewBlock, NewDomain, NewProgram, NewTask, OpenedBlock, Owner, Page, Program, ProverRecord,
+    Retention, Retried, RootRecord, Setter, Stage, StepOutcome, StorageUsage, Store, StoreError, Task, TaskCounts,
+    TaskFilter, TaskRecording, Upkeep, VolumeContent, VolumeSnapshot, VolumeWrite, Webhook, WebhookId, Webhooks,
+    domain::check_size,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -74,8 +75,27 @@ impl Store for PostgresStore {
         operation!(self.call_again, inner(reader, after) => inner.programs((*reader).as_ref(), (*after).as_ref(), limit))
     }
 
-    async fn set_controller(&self, id: ProgramId, controller: BlobDigest) -> Result<Option<Program>, StoreError> {
-        operation!(self.call_again, inner() => inner.set_controller(id, controller))
+    async fn set_controller(
+        &self,
+        id: ProgramId,
+        controller: BlobDigest,
+        by: Setter,
+        keep: u64,
+    ) -> Result<Option<Program>, StoreError> {
+        operation!(self.call_again, inner(by) => inner.set_controller(id, controller, &by, keep))
+    }
+
+    async fn controller_versions(
+        &self,
+        id: ProgramId,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<ControllerVersion>, StoreError> {
+        operation!(self.call_again, inner(after) => inner.controller_versions(id, (*after).as_ref(), limit))
+    }
+
+    async fn controller_version(&self, id: ProgramId, number: u64) -> Result<Option<ControllerVersion>, StoreError> {
+        operation!(self.call_again, inner() => inner.controller_version(id, number))
     }
 
     async fn set_verifying_key(&self, id: ProgramId, key: BlobDigest) -> Result<Option<Program>, StoreError> {
@@ -141,6 +161,14 @@ impl Store for PostgresStore {
         operation!(self.call, inner(outcome) => inner.finish_step(task, fence, &outcome))
     }
 
+    async fn keep_recording(&self, task: TaskId, fence: u64, stage: Stage, recording: Bytes) -> Result<(), StoreError> {
+        operation!(self.call_again, inner(recording) => inner.keep_recording((task, fence), stage, &recording))
+    }
+
+    async fn recording(&self, task: TaskId, stage: Option<Stage>) -> Result<Option<TaskRecording>, StoreError> {
+        operation!(self.call_again, inner() => inner.recording(task, stage))
+    }
+
     async fn cancel(&self, task: TaskId) -> Result<Cancelled, StoreError> {
         operation!(self.call, inner() => inner.cancel(task))
     }
@@ -163,6 +191,10 @@ impl Store for PostgresStore {
 
     async fn write_volume(&self, program: ProgramId, write: VolumeWrite) -> Result<u64, StoreError> {
         operation!(self.call, inner(write) => inner.write_volume(program, &write))
+    }
+
+    async fn replace_volume(&self, program: ProgramId, content: VolumeContent) -> Result<u64, StoreError> {
+        operation!(self.call, inner(content) => inner.replace_volume(program, &content))
     }
 
     async fn provers(&self) -> Result<Vec<ProverRecord>, StoreError> {

@@ -42,8 +42,8 @@ WITH known AS (
            (SELECT coalesce(sum(unfinished), 0)::bigint FROM owner_tallies WHERE owner = $3) AS owner
 ), added AS (
     INSERT INTO tasks (id, program, owner, controller, circuit, kind, root, state, stage, ready_at, fence, attempts,
-        priority, deadline, created_at, updated_at)
-    SELECT $1, $2, $3, $4, $5, $6, $7, 'queued', 0, 0, 0, 0, $10, $11, micros(), micros() FROM known, load
+        priority, deadline, created_at, updated_at, record)
+    SELECT $1, $2, $3, $4, $5, $6, $7, 'queued', 0, 0, 0, 0, $10, $11, micros(), micros(), $16 FROM known, load
     WHERE known.program AND known.controller AND known.circuit AND NOT EXISTS (SELECT FROM before)
         AND load.total < $14 AND load.owner < $15
     RETURNING id, owner, created_at
@@ -165,6 +165,7 @@ impl Inner {
                     &request,
                     &bounded(most.total),
                     &bounded(most.owner),
+                    &new.record,
                 ],
             )
             .await;
@@ -213,6 +214,7 @@ impl Inner {
             attempts: 0,
             priority: new.priority,
             deadline: new.deadline.map(|deadline| row::to_time(from_deadline(deadline))).transpose()?,
+            record: new.record,
             node: None,
             created_at,
             updated_at: created_at,
@@ -362,6 +364,7 @@ pub(super) fn read(row: &Row) -> Result<Task, Fault> {
         attempts: small(row, "attempts")?,
         priority: get(row, "priority")?,
         deadline: time_or_none(row, "deadline")?,
+        record: get(row, "record")?,
         node: get(row, "node")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,

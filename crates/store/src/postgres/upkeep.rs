@@ -61,6 +61,11 @@ const OLD_DELIVERIES: &str = "DELETE FROM deliveries WHERE id = ANY (ARRAY(\
      SELECT id FROM deliveries WHERE next_at IS NULL AND created_at <= $1 ORDER BY created_at LIMIT $2 \
      FOR UPDATE SKIP LOCKED))";
 
+/// There are few, so no index has them by age.
+const OLD_RECORDINGS: &str = "DELETE FROM recordings WHERE (task, stage) IN (\
+     SELECT task, stage FROM recordings WHERE made_at <= $1 ORDER BY made_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
+     RETURNING digest";
+
 /// Locked first: whoever names one from then on waits, and finds it gone; whoever has named one before shows in the next
 /// statement, or still holds it and makes it be skipped here.
 const SUSPECTS: &str = "SELECT digest FROM blobs WHERE suspect AND put_at <= $1 ORDER BY put_at LIMIT $2 \
@@ -68,6 +73,7 @@ const SUSPECTS: &str = "SELECT digest FROM blobs WHERE suspect AND put_at <= $1 
 const ACQUIT: &str = "UPDATE blobs SET suspect = false WHERE digest = ANY ($1) AND (\
      EXISTS (SELECT FROM program_blobs WHERE program_blobs.digest = blobs.digest) OR \
      EXISTS (SELECT FROM domain_blobs WHERE domain_blobs.digest = blobs.digest) OR \
+     EXISTS (SELECT FROM recordings WHERE recordings.digest = blobs.digest) OR \
      EXISTS (SELECT FROM task_blobs WHERE task_blobs.digest = blobs.digest))";
 const REMOVE: &str = "DELETE FROM blobs WHERE digest = ANY ($1) AND suspect RETURNING size, object";
 
@@ -108,6 +114,9 @@ impl Inner {
         if let Some(before) = before(now, retention.proofs) {
             collected.proofs = self.clear(PROOFS, before, rows).await?;
         }
+        if let Some(before) = before(now, retention.recordings) {
+            collected.recordings = self.clear(OLD_RECORDINGS, before, rows).await?;
+        }
         if let Some(before) = before(now, retention.deliveries) {
             let session = self.quick.take().await?;
             collected.deliveries = session.execute(OLD_DELIVERIES, &[&before, &rows]).await?;
@@ -121,8 +130,8 @@ impl Inner {
                 }
             }
         }
-        let Collected { witnesses, proofs, tasks, deliveries, blobs, .. } = collected;
-        let most = [witnesses, proofs, tasks, deliveries, blobs];
+        let Collected { witnesses, proofs, recordings, tasks, deliveries, blobs, .. } = collected;
+        let most = [witnesses, proofs, recordings, tasks, deliveries, blobs];
         collected.more = most.contains(&(limit as u64)) | self.sweep(retention, now, limit).await?;
         Ok(collected)
     }
@@ -136,9 +145,14 @@ impl Inner {
         let rows = session.query(OLD_TASKS, &[&before, &limit]).await?;
         let tasks = rows.iter().map(|row| get(row, "id")).collect::<Result<Vec<&[u8]>, _>>()?;
         let named = |column| rows.iter().filter_map(move |row| get::<Option<&[u8]>>(row, column).transpose());
-        let digests = named("witness").chain(named("proof")).collect::<Result<Vec<_>, _>>()?;
+        let mut digests = named("witness").chain(named("proof")).collect::<Result<Vec<_>, _>>()?;
         let unnamed = "DELETE FROM task_blobs WHERE digest = ANY ($1) AND task = ANY ($2)";
         session.execute(unnamed, &[&digests, &tasks]).await?;
+        let unrecorded = "DELETE FROM recordings WHERE task = ANY ($1) RETURNING digest";
+        let recordings = session.query(unrecorded, &[&tasks]).await?;
+        for row in &recordings {
+            digests.push(get(row, "digest")?);
+        }
         for sql in [
             "DELETE FROM events WHERE task = ANY ($1)",
             "DELETE FROM task_content WHERE task = ANY ($1)",
@@ -152,7 +166,7 @@ impl Inner {
         Ok(tasks.len() as u64)
     }
 
-    /// Makes old tasks name a blob no more.
+    /// Has what is old name a blob no more.
     async fn clear(&self, sql: &str, before: i64, limit: i64) -> Result<u64, Fault> {
         let session = self.quick.take().await?;
         if !alone(&session).await? {

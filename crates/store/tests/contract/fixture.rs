@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coprocessor_store::{
-    Admission, Backlog, Claim, Event, EventKind, Failure, InsertProgram, NewProgram, NewTask, Program, Stage,
+    Admission, Backlog, Claim, Event, EventKind, Failure, InsertProgram, NewProgram, NewTask, Program, Setter, Stage,
     StepOutcome, Store, StoreError, Task, VolumeWrite,
 };
 use coprocessor_types::{Backend, OwnerId, ProgramId, ProofKind, Root, TaskId};
@@ -20,12 +20,18 @@ pub(crate) fn owner(name: &str) -> OwnerId {
     name.parse().unwrap()
 }
 
+/// Whoever sets a controller, without a key.
+pub(crate) fn by(name: &str) -> Setter {
+    Setter { owner: owner(name), key: None }
+}
+
 /// A program's record, with its blobs in the store.
 pub(crate) async fn new_program(store: &dyn Store, nonce: u64) -> NewProgram {
     let circuit = Bytes::from_static(b"circuit");
     NewProgram {
         id: ProgramId::derive(&circuit, nonce),
         owner: owner("alice"),
+        key: None,
         name: format!("program {nonce}"),
         public: false,
         backend: Backend::Sp1,
@@ -59,6 +65,7 @@ pub(crate) fn new_task(program: &Program) -> NewTask {
         payload: json!("to the entrypoint"),
         priority: 0,
         deadline: None,
+        record: false,
         idempotency: None,
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod accounts;
 pub(crate) mod admission;
 pub(crate) mod blobs;
 pub(crate) mod changes;
+pub(crate) mod controllers;
 pub(crate) mod deadlines;
 pub(crate) mod domains;
 pub(crate) mod fairness;
@@ -18,6 +19,7 @@ pub(crate) mod programs;
 pub(crate) mod provers;
 pub(crate) mod queue;
 pub(crate) mod races;
+pub(crate) mod recordings;
 pub(crate) mod steps;
 pub(crate) mod together;
 pub(crate) mod upkeep;
@@ -140,6 +142,13 @@ macro_rules! contract {
             programs::a_reader_lists_its_own_programs_and_public_ones,
             programs::an_owner_has_no_more_programs_than_its_quota,
             programs::racing_deployments_stop_at_the_quota,
+            controllers::versions_are_listed_with_who_set_them,
+            controllers::a_controller_that_was_there_before_is_no_new_version,
+            controllers::pages_of_versions_go_on,
+            controllers::the_oldest_that_nobody_needs_are_dropped,
+            controllers::a_version_that_was_dropped_is_a_new_one,
+            controllers::racing_setters_number_each_version_once,
+            controllers::versions_go_with_their_program,
             provers::provers_are_kept_with_their_secrets,
             queue::the_oldest_is_claimed_first_and_once,
             queue::claims_race_for_different_tasks,
@@ -155,6 +164,10 @@ macro_rules! contract {
             races::deliveries_that_end_at_once_write_each_volume_once,
             races::steps_that_end_at_once_are_each_their_own,
             races::workers_that_race_keep_every_promise,
+            recordings::whether_a_task_is_recorded_is_kept,
+            recordings::the_last_recording_of_each_stage_is_kept,
+            recordings::a_late_recording_is_not_kept,
+            recordings::recordings_go_with_all_that_named_them,
             steps::a_task_goes_the_whole_way,
             steps::large_blobs_go_with_their_step,
             steps::late_writes_change_nothing,
@@ -191,6 +204,9 @@ macro_rules! contract {
             volumes::writers_take_turns_by_version,
             volumes::an_empty_write_needs_no_version,
             volumes::volumes_are_apart,
+            volumes::many_pages_are_read_at_once,
+            volumes::a_volume_is_replaced_whole_or_not_at_all,
+            volumes::replacing_takes_its_turn,
             webhooks::webhooks_are_kept_with_their_secrets,
             webhooks::a_webhook_gets_later_events_of_its_owner_that_it_names,
             webhooks::deliveries_are_queued_little_by_little,

@@ -2,7 +2,7 @@
 
 use super::{
     Backing,
-    fixture::{self, claim, event_names, executed, new_program, new_task, owner, program, task, write},
+    fixture::{self, by, claim, event_names, executed, new_program, new_task, owner, program, task, write},
 };
 use bytes::Bytes;
 use coprocessor_store::{
@@ -33,6 +33,7 @@ pub(crate) async fn a_program_reads_back<B: Backing>() {
     let back = NewProgram {
         id: found.id,
         owner: found.owner,
+        key: None,
         name: found.name,
         public: found.public,
         backend: found.backend,
@@ -78,15 +79,15 @@ pub(crate) async fn the_controller_can_be_replaced_and_tasks_keep_theirs<B: Back
     let old = task(&*store, &program).await;
     let controller = store.put_blob(Bytes::from_static(b"better controller")).await.unwrap();
 
-    let replaced = store.set_controller(program.id, controller).await.unwrap().unwrap();
+    let replaced = store.set_controller(program.id, controller, by("alice"), 32).await.unwrap().unwrap();
     assert_eq!((replaced.controller, replaced.created_at), (controller, program.created_at));
     assert!(replaced.updated_at > program.updated_at);
     assert_eq!(store.program(program.id).await.unwrap(), Some(replaced));
     assert_eq!(store.task(old.id).await.unwrap().unwrap().controller, program.controller);
 
     let missing = BlobDigest([1; 32]);
-    assert_eq!(store.set_controller(ProgramId([9; 32]), missing).await.unwrap(), None);
-    let got = store.set_controller(program.id, missing).await;
+    assert_eq!(store.set_controller(ProgramId([9; 32]), missing, by("alice"), 32).await.unwrap(), None);
+    let got = store.set_controller(program.id, missing, by("alice"), 32).await;
     assert!(matches!(got, Err(StoreError::BlobMissing(_))), "{got:?}");
     assert_eq!(store.program(program.id).await.unwrap().unwrap().controller, controller);
 }

@@ -3,8 +3,8 @@
 use super::{
     Backing,
     fixture::{
-        self, HOUR, ROOM, admitted, claim, delivered, event, event_names, failed, in_an_hour, new_program, new_task,
-        owner, program, task, write,
+        self, HOUR, ROOM, admitted, by, claim, delivered, event, event_names, failed, in_an_hour, new_program,
+        new_task, owner, program, task, write,
     },
 };
 use bytes::Bytes;
@@ -30,7 +30,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const LARGE: usize = 100_000;
 
 /// Nothing ages out but blobs that nothing names, and those in an hour.
-const KEEP: Retention = Retention { witnesses: None, proofs: None, tasks: None, deliveries: None, unnamed_blobs: HOUR };
+const KEEP: Retention =
+    Retention { witnesses: None, proofs: None, recordings: None, tasks: None, deliveries: None, unnamed_blobs: HOUR };
 const WITNESSES: Retention = Retention { witnesses: Some(DAY), ..KEEP };
 const PROOFS: Retention = Retention { proofs: Some(DAY), ..KEEP };
 const TASKS: Retention = Retention { tasks: Some(DAY), ..KEEP };
@@ -50,13 +51,14 @@ async fn collect(store: &dyn Store, retention: &Retention, now: Timestamp, limit
     let mut all = Collected::default();
     loop {
         let pass = store.collect(retention, now, limit).await.unwrap();
-        let Collected { witnesses, proofs, tasks, deliveries, blobs, blob_bytes, more } = pass;
-        for count in [witnesses, proofs, tasks, deliveries, blobs] {
+        let Collected { witnesses, proofs, recordings, tasks, deliveries, blobs, blob_bytes, more } = pass;
+        for count in [witnesses, proofs, recordings, tasks, deliveries, blobs] {
             assert!(count <= limit as u64, "{pass:?}");
         }
         all = Collected {
             witnesses: all.witnesses + witnesses,
             proofs: all.proofs + proofs,
+            recordings: all.recordings + recordings,
             tasks: all.tasks + tasks,
             deliveries: all.deliveries + deliveries,
             blobs: all.blobs + blobs,
@@ -378,7 +380,7 @@ pub(crate) async fn what_programs_and_tasks_name_stays<B: Backing>() {
     let running = task(&*store, &program).await;
     for version in &versions[1..] {
         let digest = store.put_blob(version.clone()).await.unwrap();
-        store.set_controller(program.id, digest).await.unwrap().unwrap();
+        store.set_controller(program.id, digest, by("alice"), 32).await.unwrap().unwrap();
     }
     drop(store);
     backing.reopen().await;
@@ -452,7 +454,7 @@ pub(crate) async fn collecting_beside_everything_else_loses_nothing<B: Backing>(
         deployers.push(tokio::spawn(async move {
             for _ in 0..4 {
                 let controller = store.put_blob(blob.clone()).await.unwrap();
-                match store.set_controller(program.id, controller).await {
+                match store.set_controller(program.id, controller, by("alice"), 32).await {
                     Ok(found) => {
                         assert_eq!(found.unwrap().id, program.id);
                         assert_eq!(store.blob(controller).await.unwrap(), blob);

@@ -26,9 +26,14 @@ async fn rows_that_contradict_each_other_are_found() {
             "UPDATE task_counts SET tasks = 7 WHERE state = 'queued'",
             "1 states have more or fewer tasks than they count",
         ),
+        ("DELETE FROM controller_versions", "1 programs have a controller that is none of their versions"),
+        (
+            "UPDATE controller_versions SET digest = zeroblob(32)",
+            "1 versions of controllers are not named by their programs",
+        ),
         ("DELETE FROM unfinished_tasks", "1 owners have more or fewer unfinished tasks than they count"),
         ("UPDATE blob_totals SET bytes = 0", "1 counts of all blobs are wrong"),
-        ("PRAGMA foreign_keys = off; DELETE FROM programs", "4 rows name rows that are not there"),
+        ("PRAGMA foreign_keys = off; DELETE FROM programs", "5 rows name rows that are not there"),
     ] {
         let backing = Embedded::new().await;
         let store = backing.store();

@@ -123,6 +123,12 @@ async fn check(store: &EmbeddedStore) {
         assert_eq!(store.blob(BlobDigest::of(content)).await.unwrap(), content);
     }
     assert_eq!(store.blob(BlobDigest::of(&proof())).await.unwrap(), proof());
+    let versions = store.controller_versions(PROGRAM, None, 10).await.unwrap().items;
+    let versions: Vec<_> =
+        versions.iter().map(|version| (version.number, version.digest, version.current, version.bytes)).collect();
+    let [current, earlier] =
+        [CONTROLLER, EARLIER_CONTROLLER].map(|content| (BlobDigest::of(content), content.len() as u64));
+    assert_eq!(versions, [(2, current.0, true, current.1), (1, earlier.0, false, earlier.1)]);
     let listed = store.tasks(TaskFilter::default(), None, 10).await.unwrap().items;
     assert_eq!(listed.iter().map(|task| task.id).collect::<Vec<_>>(), [4, 3, 2, 1].map(task_id));
     for task in &listed {

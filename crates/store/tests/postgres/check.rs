@@ -59,6 +59,16 @@ async fn rows_that_contradict_each_other_are_found() {
             "UPDATE tallies SET blobs = blobs - 1 WHERE shard = 0",
         ),
         (
+            "UPDATE programs SET versions = 0",
+            "1 programs have a controller that is none of their versions",
+            "UPDATE programs SET versions = 1",
+        ),
+        (
+            "INSERT INTO controller_versions SELECT program, 2, '\\x00', set_at, owner, key FROM controller_versions",
+            "1 versions of controllers are not named by their programs",
+            "DELETE FROM controller_versions WHERE number = 2",
+        ),
+        (
             "UPDATE task_content SET output = NULL",
             "1 tasks were delivered without an output",
             "UPDATE task_content SET output = 'again'",

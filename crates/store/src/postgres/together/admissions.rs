@@ -17,9 +17,10 @@ use std::collections::HashMap;
 const ADMIT: &str = "
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::bytea[], $8::text[],
-            $9::text[], $10::smallint[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bigint[], $15::bigint[])
+            $9::text[], $10::smallint[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bigint[], $15::bigint[],
+            $16::boolean[])
         AS wanted (id, program, owner, controller, circuit, kind, root, args, payload, priority, deadline, key, request,
-            most, owner_most)
+            most, owner_most, record)
 ), load AS MATERIALIZED (
     SELECT coalesce(sum(unfinished), 0)::bigint AS total FROM tallies
 ), owner_load AS MATERIALIZED (
@@ -38,8 +39,9 @@ WITH wanted AS MATERIALIZED (
             AND idempotency.owner = wanted.owner COLLATE \"C\" AND idempotency.key = wanted.key) IS NULL)
 ), added AS (
     INSERT INTO tasks (id, program, owner, controller, circuit, kind, root, state, stage, ready_at, fence, attempts,
-        priority, deadline, created_at, updated_at)
-    SELECT id, program, owner, controller, circuit, kind, root, 'queued', 0, 0, 0, 0, priority, deadline, micros(), micros()
+        priority, deadline, created_at, updated_at, record)
+    SELECT id, program, owner, controller, circuit, kind, root, 'queued', 0, 0, 0, 0, priority, deadline, micros(), micros(),
+        record
     FROM fine RETURNING id, owner, created_at
 ), content AS (
     INSERT INTO task_content (task, program, owner, args, payload) SELECT id, program, owner, args, payload FROM fine
@@ -113,6 +115,7 @@ impl Shared for Admit {
             }),
             &each(all, |admit| bounded(admit.most.total)),
             &each(all, |admit| bounded(admit.most.owner)),
+            &each(all, |admit| admit.new.record),
         ];
         let rows = session.query(ADMIT, values).await?;
         rows.iter().map(|row| Ok((task_id(row, "id")?, (time(row, "created_at")?, bits(row, "seq")?)))).collect()

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Backing,
-        fixture::{HOUR, ROOM, event, failure, in_an_hour, owner, postponed, volume},
+        fixture::{HOUR, ROOM, by, event, failure, in_an_hour, owner, postponed, volume},
     },
     operation::{Aged, ClaimOf, Fence, How, KEYS, OWNERS, Operation, PROGRAMS, Submit, Which},
     reference::{Admitted, Hold, Model, ModelEvent, ModelProgram, ModelTask, Remembered, waiting},
@@ -137,6 +137,7 @@ impl Replay {
             owner: name(owner),
             priority: priority * MAX_PRIORITY,
             deadline: deadline.map(|hours| self.deadline(hours, number)),
+            record: false,
             idempotency: key
                 .map(|(key, request)| Idempotency { key: key.to_string(), request: BlobDigest([request; 32]) }),
             program: program_id(program),
@@ -447,6 +448,7 @@ impl Replay {
         let new = NewProgram {
             id: program_id(program),
             owner: name(program),
+            key: None,
             name: String::new(),
             public: true,
             backend: Backend::Sp1,
@@ -469,7 +471,7 @@ impl Replay {
 
     async fn set_controller(&mut self, store: &dyn Store, program: usize, version: u8) -> Agreed {
         let controller = store.put_blob(Bytes::from(format!("controller {version}"))).await?;
-        let got = store.set_controller(program_id(program), controller).await?;
+        let got = store.set_controller(program_id(program), controller, by("alice"), u64::MAX).await?;
         agree!(got.is_some(), self.model.programs[program].is_some(), "whether the program is there");
         if let (Some(got), Some(known)) = (got, &mut self.model.programs[program]) {
             known.named.insert(controller);
@@ -526,7 +528,14 @@ impl Replay {
     }
 
     async fn collect(&mut self, store: &dyn Store, what: Aged, up_to: usize) -> Agreed {
-        let all = Retention { witnesses: None, proofs: None, tasks: None, deliveries: None, unnamed_blobs: HOUR };
+        let all = Retention {
+            witnesses: None,
+            proofs: None,
+            recordings: None,
+            tasks: None,
+            deliveries: None,
+            unnamed_blobs: HOUR,
+        };
         let age = |of: Aged| (what == of).then_some(HOUR);
         let retention =
             Retention { witnesses: age(Aged::Witnesses), proofs: age(Aged::Proofs), tasks: age(Aged::Tasks), ..all };
@@ -711,6 +720,7 @@ fn template() -> NewTask {
         payload: json!(null),
         priority: 0,
         deadline: None,
+        record: false,
         idempotency: None,
     }
 }
