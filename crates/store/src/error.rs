@@ -55,6 +55,9 @@ pub enum StoreError {
         /// The version there is.
         got: u64,
     },
+    /// What a volume was to hold could not be read.
+    #[error("what the volume was to hold could not be read: {0}")]
+    Content(std::io::Error),
     /// No such program.
     #[error("there is no program {0}")]
     UnknownProgram(ProgramId),

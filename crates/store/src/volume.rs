@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use bytes::Bytes;
+use std::{fmt, io, ops::Range};
 
 /// A consistent view of one program's volume. What is written later does not show in it. Blocks.
 pub trait VolumeSnapshot: Send {
@@ -16,6 +17,12 @@ pub trait VolumeSnapshot: Send {
     /// # Errors
     /// What the database says.
     fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The pages of a range that are not all zeros, in ascending order: in one go, for whoever reads many.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn read_pages(&self, range: Range<u32>) -> Result<Vec<(u32, Vec<u8>)>, StoreError>;
 
     /// The program's raw storage; `None` when it was never set.
     ///
@@ -39,5 +46,22 @@ impl VolumeWrite {
     /// Whether it changes anything.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty() && self.raw.is_none()
+    }
+}
+
+/// All that a volume is to hold instead of what it has.
+pub struct VolumeContent {
+    /// Its size in bytes from now on.
+    pub size: u64,
+    /// Begins to read its pages: all that are not all zeros, in ascending order. Called again when the write has to begin anew.
+    pub pages: Box<dyn Fn() -> VolumePages + Send + Sync>,
+}
+
+/// Pages as they are read, each with its number.
+pub type VolumePages = Box<dyn Iterator<Item = io::Result<(u32, Vec<u8>)>> + Send>;
+
+impl fmt::Debug for VolumeContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VolumeContent").field("size", &self.size).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,14 @@
 //! Volumes: their pages, their versions, and raw storage.
 
-use super::{fault::Fault, readers::Reader, row::to_bits};
-use crate::{StoreError, VolumeSnapshot, VolumeWrite};
+use super::{
+    fault::Fault,
+    readers::Reader,
+    row::{from_bits, to_bits},
+};
+use crate::{StoreError, VolumeContent, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::ops::Range;
 
 /// A view of a volume: a read transaction that stays open, on a connection of its own.
 #[derive(Debug)]
@@ -41,6 +46,18 @@ impl VolumeSnapshot for Snapshot {
         let read = || {
             let mut statement = self.db.prepare_cached("SELECT content FROM pages WHERE key = ?1")?;
             Ok(statement.query_row([page_key(self.volume.seq, index)], |row| row.get(0)).optional()?)
+        };
+        read().map_err(|fault: Fault| fault.into())
+    }
+
+    fn read_pages(&self, range: Range<u32>) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        let read = || {
+            let sql = "SELECT key, content FROM pages WHERE key >= ?1 AND key < ?2 ORDER BY key";
+            let mut statement = self.db.prepare_cached(sql)?;
+            let keys = [range.start, range.end].map(|index| page_key(self.volume.seq, index));
+            // The lower half of a key is the page's number.
+            let rows = statement.query_map(keys, |row| Ok((row.get::<_, i64>(0)? as u32, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         };
         read().map_err(|fault: Fault| fault.into())
     }
@@ -83,6 +100,28 @@ pub(super) fn apply(db: &Connection, program: ProgramId, write: &VolumeWrite) ->
     }
     db.prepare_cached("UPDATE programs SET volume_version = volume_version + 1 WHERE seq = ?1")?
         .execute([volume.seq])?;
+    Ok(volume.version + 1)
+}
+
+/// Replaces all pages; the version there is then. What stays as it was is not written again.
+pub(super) fn replace(db: &Connection, program: ProgramId, content: &VolumeContent) -> Result<u64, Fault> {
+    let volume = find(db, program)?;
+    let mut put = db.prepare_cached(
+        "INSERT INTO pages (key, content) VALUES (?1, ?2) \
+         ON CONFLICT (key) DO UPDATE SET content = excluded.content WHERE content != excluded.content",
+    )?;
+    let mut clear = db.prepare_cached("DELETE FROM pages WHERE key >= ?1 AND key < ?2")?;
+    let mut next = page_key(volume.seq, 0);
+    for page in (content.pages)() {
+        let (index, content) = page.map_err(StoreError::Content)?;
+        let key = page_key(volume.seq, index);
+        clear.execute([next, key])?;
+        put.execute(params![key, content])?;
+        next = key + 1;
+    }
+    clear.execute([next, page_key(volume.seq + 1, 0)])?;
+    db.prepare_cached("UPDATE programs SET volume_size = ?2, volume_version = volume_version + 1 WHERE seq = ?1")?
+        .execute([volume.seq, from_bits(content.size)])?;
     Ok(volume.version + 1)
 }
 

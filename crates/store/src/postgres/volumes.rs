@@ -8,12 +8,12 @@ use super::{
     Inner,
     connect::{Session, Values},
     fault::Fault,
-    row::{bits, get},
+    row::{bits, from_bits, get},
     steps::Pages,
 };
-use crate::{StoreError, VolumeSnapshot, VolumeWrite};
+use crate::{StoreError, VolumeContent, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
-use std::{collections::HashMap, future::Future};
+use std::{collections::HashMap, future::Future, ops::Range};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_postgres::Row;
 
@@ -23,6 +23,9 @@ const FIRST_PAGES: i64 = 8;
 
 /// Raw storage up to so many bytes comes with the view. It comes with each of the first pages.
 const RAW_ALONG: i32 = 1024;
+
+/// Pages that a volume is replaced by in one statement: 1 MiB.
+const REPLACED_AT_ONCE: usize = 256;
 
 /// A view of a volume.
 pub(super) struct Snapshot {
@@ -124,6 +127,56 @@ SELECT version FROM volume";
     }
 }
 
+impl Inner {
+    /// In one transaction, which locks the volume and nothing else but its program's row.
+    pub(super) async fn replace_volume(&self, program: ProgramId, content: &VolumeContent) -> Result<u64, Fault> {
+        let session = self.durable.take().await?;
+        let key = program.as_bytes().as_slice();
+        let size = from_bits(content.size);
+        let sql = "UPDATE programs SET volume_size = $2 WHERE id = $1";
+        session.begin_with("", sql, &[&key, &size]).await?;
+        match replace(&session, program, content).await {
+            Ok(version) => {
+                session.commit().await?;
+                Ok(version)
+            }
+            Err(fault) => {
+                if matches!(fault, Fault::Store(_)) {
+                    session.rollback().await?;
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+async fn replace(session: &Session, program: ProgramId, content: &VolumeContent) -> Result<u64, Fault> {
+    let sql = "UPDATE volumes SET version = version + 1, size = $2 WHERE program = $1 RETURNING number, version";
+    let values: Values<'_> = &[&program.as_bytes().as_slice(), &from_bits(content.size)];
+    let row = session.query_opt(sql, values).await?.ok_or(StoreError::UnknownProgram(program))?;
+    let (number, version): (i64, _) = (get(&row, "number")?, bits(&row, "version")?);
+    let mut pages = (content.pages)();
+    let mut from = 0_i64;
+    loop {
+        let part = pages.by_ref().take(REPLACED_AT_ONCE).collect::<Result<Vec<_>, _>>().map_err(StoreError::Content)?;
+        let indexes: Vec<i64> = part.iter().map(|(index, _)| i64::from(*index)).collect();
+        let contents: Vec<&[u8]> = part.iter().map(|(_, content)| content.as_slice()).collect();
+        let is_last = part.len() < REPLACED_AT_ONCE;
+        let to = if is_last { i64::MAX } else { indexes.last().map_or(i64::MAX, |last| last + 1) };
+        let clear = "DELETE FROM pages WHERE volume = $1 AND index >= $2 AND index < $3 AND NOT (index = ANY ($4))";
+        session.execute(clear, &[&number, &from, &to, &indexes]).await?;
+        let put = "INSERT INTO pages (volume, index, content) \
+             SELECT $1, page.index, page.content FROM unnest($2::bigint[], $3::bytea[]) AS page (index, content) \
+             ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content \
+             WHERE pages.content IS DISTINCT FROM excluded.content";
+        session.execute(put, &[&number, &indexes, &contents]).await?;
+        if is_last {
+            return Ok(version);
+        }
+        from = to;
+    }
+}
+
 impl Snapshot {
     fn session(&self) -> Result<&Session, Fault> {
         self.session.as_ref().ok_or_else(|| StoreError::Closed.into())
@@ -147,6 +200,17 @@ impl VolumeSnapshot for Snapshot {
             let sql = "SELECT content FROM pages WHERE volume = $1 AND index = $2";
             let row = self.session()?.query_opt(sql, &[&self.start.number, &i64::from(index)]).await?;
             row.map(|row| get(&row, "content")).transpose()
+        });
+        Ok(read?)
+    }
+
+    fn read_pages(&self, range: Range<u32>) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        let read = blocking(&self.runtime, async {
+            let sql =
+                "SELECT index, content FROM pages WHERE volume = $1 AND index >= $2 AND index < $3 ORDER BY index";
+            let values: Values<'_> = &[&self.start.number, &i64::from(range.start), &i64::from(range.end)];
+            let rows = self.session()?.query(sql, values).await?;
+            rows.iter().map(|row| Ok((get::<i64>(row, "index")? as u32, get(row, "content")?))).collect()
         });
         Ok(read?)
     }

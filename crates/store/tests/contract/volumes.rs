@@ -5,8 +5,9 @@ use super::{
     fixture::{blocking, program, volume, volume_is_unknown, write},
 };
 use bytes::Bytes;
-use coprocessor_store::{Store, StoreError, VolumeWrite};
+use coprocessor_store::{Store, StoreError, VolumeContent, VolumeWrite};
 use coprocessor_types::ProgramId;
+use std::io;
 
 pub(crate) async fn pages_and_raw_storage_read_back<B: Backing>() {
     let mut backing = B::new().await;
@@ -143,4 +144,104 @@ pub(crate) async fn volumes_are_apart<B: Backing>() {
     let end = Some(b"end".to_vec());
     assert_eq!(volume(&*store, one.id, [0, u32::MAX]), (1, [Some(b"one".to_vec()), end]));
     assert_eq!(volume(&*store, two.id, [0, u32::MAX]), (1, [Some(b"two".to_vec()), None]));
+}
+
+pub(crate) async fn many_pages_are_read_at_once<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    let (one, two) = (program(&*store, 1).await, program(&*store, 2).await);
+    let pages: Vec<(u32, Vec<u8>)> = (0..40).map(|index| (index * 3, vec![index as u8 + 1; 100])).collect();
+    let written = VolumeWrite {
+        pages: pages.iter().map(|(index, content)| (*index, Some(content.clone()))).collect(),
+        ..VolumeWrite::default()
+    };
+    store.write_volume(one.id, written).await.unwrap();
+    store.write_volume(two.id, write(0, &[(0, b"two"), (3, b"two")])).await.unwrap();
+    blocking(|| {
+        let snapshot = store.volume_snapshot(one.id).unwrap();
+        assert_eq!(snapshot.read_pages(0..u32::MAX).unwrap(), pages);
+        assert_eq!(snapshot.read_pages(3..10).unwrap(), pages[1..4]);
+        assert_eq!(snapshot.read_pages(1..3).unwrap(), []);
+        assert_eq!(snapshot.read_pages(200..100).unwrap(), []);
+    });
+}
+
+/// Pages that are read from wherever, or from a disk that fails after some.
+fn content(size: u64, pages: Vec<(u32, Vec<u8>)>, fails: bool) -> VolumeContent {
+    let pages = move || -> coprocessor_store::VolumePages {
+        let failure = fails.then(|| Err(io::Error::other("the disk is gone")));
+        Box::new(pages.clone().into_iter().map(Ok).chain(failure))
+    };
+    VolumeContent { size, pages: Box::new(pages) }
+}
+
+/// More than one statement's worth of pages, with gaps where there were some.
+pub(crate) async fn a_volume_is_replaced_whole_or_not_at_all<B: Backing>() {
+    let mut backing = B::new().await;
+    let store = backing.store();
+    let (one, two) = (program(&*store, 1).await, program(&*store, 2).await);
+    let before = VolumeWrite {
+        pages: (0..1000).map(|index| (index, Some(vec![1; 64]))).chain([(u32::MAX, Some(vec![9]))]).collect(),
+        raw: Some(Bytes::from_static(b"raw")),
+        ..VolumeWrite::default()
+    };
+    store.write_volume(one.id, before.clone()).await.unwrap();
+    store.write_volume(two.id, before).await.unwrap();
+    let pages: Vec<(u32, Vec<u8>)> = (0..600).map(|index| (index * 2, vec![(index % 2) as u8 + 1; 64])).collect();
+
+    let failed = store.replace_volume(one.id, content(8 << 20, pages.clone(), true)).await;
+    assert!(matches!(failed, Err(StoreError::Content(_))), "{failed:?}");
+    assert_eq!(volume(&*store, one.id, [1, u32::MAX]), (1, [Some(vec![1; 64]), Some(vec![9])]));
+    assert_eq!(store.program(one.id).await.unwrap().unwrap().volume_size, one.volume_size);
+
+    assert_eq!(store.replace_volume(one.id, content(8 << 20, pages.clone(), false)).await.unwrap(), 2);
+    let late = store.write_volume(one.id, write(1, &[(0, b"late")])).await;
+    assert!(matches!(late, Err(StoreError::VolumeConflict { expected: 1, got: 2, .. })), "{late:?}");
+    drop(store);
+    backing.reopen().await;
+
+    let store = backing.store();
+    blocking(|| {
+        let replaced = store.volume_snapshot(one.id).unwrap();
+        assert_eq!((replaced.size(), replaced.version()), (8 << 20, 2));
+        assert_eq!(replaced.read_pages(0..u32::MAX).unwrap(), pages);
+        assert_eq!((replaced.read_page(u32::MAX).unwrap(), replaced.raw().unwrap()), (None, Some(b"raw".to_vec())));
+        let other = store.volume_snapshot(two.id).unwrap();
+        assert_eq!(
+            (other.size(), other.version(), other.read_pages(0..u32::MAX).unwrap().len()),
+            (two.volume_size, 1, 1000)
+        );
+    });
+    assert_eq!(store.program(one.id).await.unwrap().unwrap().volume_size, 8 << 20);
+    assert_eq!(store.replace_volume(one.id, content(4 << 20, Vec::new(), false)).await.unwrap(), 3);
+    blocking(|| assert_eq!(store.volume_snapshot(one.id).unwrap().read_pages(0..u32::MAX).unwrap(), []));
+    let unknown = ProgramId([9; 32]);
+    let got = store.replace_volume(unknown, content(8 << 20, pages, false)).await;
+    assert!(matches!(got, Err(StoreError::UnknownProgram(id)) if id == unknown), "{got:?}");
+}
+
+/// Replacing takes its turn with those who write and with those who replace: what came last is there whole.
+pub(crate) async fn replacing_takes_its_turn<B: Backing>() {
+    let backing = B::new().await;
+    let program = program(&*backing.store(), 1).await.id;
+    let replacing: Vec<_> = (1..=4_u8)
+        .map(|who| {
+            let store = backing.store();
+            tokio::spawn(async move {
+                let pages = (0..300).map(|index| (index, vec![who; 32])).collect();
+                store.replace_volume(program, content(4 << 20, pages, false)).await.unwrap()
+            })
+        })
+        .collect();
+    let mut versions = Vec::new();
+    for one in replacing {
+        versions.push(one.await.unwrap());
+    }
+    versions.sort_unstable();
+    assert_eq!(versions, [1, 2, 3, 4]);
+    blocking(|| {
+        let pages = backing.store().volume_snapshot(program).unwrap().read_pages(0..u32::MAX).unwrap();
+        assert_eq!(pages.len(), 300);
+        assert!(pages.iter().all(|(_, content)| *content == pages[0].1));
+    });
 }
