@@ -40,6 +40,7 @@ mod error;
 mod geometry;
 mod image;
 mod pages;
+mod partition;
 mod path;
 mod time;
 mod volume;
@@ -48,6 +49,7 @@ pub use check::{Checked, Fault, Faults, ImageError, check};
 pub use error::{BootSectorError, Corruption, VfsError};
 pub use image::{Image, read_image_page};
 pub use pages::{PageSource, PageSourceError};
+pub use partition::{PARTITION_START, PartitionError, find_filesystem, partition_table};
 pub use path::{FatPath, MAX_PATH_DEPTH, MAX_PATH_LENGTH, PathError};
 pub use volume::{Attributes, Entry, EntryKind, Space, Volume};
 
