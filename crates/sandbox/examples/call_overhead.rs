@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         args: serde_json::Value::Null,
         program: ProgramId([0; 32]),
         root: Root([0; 32]),
+        recorder: None,
         limits: None,
     };
     let mut milliseconds = Vec::with_capacity(CALLS);

@@ -6,11 +6,12 @@ use crate::host::{HostError, Line};
 use crate::limits::Meter;
 use coprocessor_types::{ProgramId, Root};
 use serde_json::Value;
+use std::sync::Arc;
 use wasmtime::{Caller, Extern};
 
 pub(crate) struct Guest {
     /// JSON.
-    pub(crate) args: Vec<u8>,
+    pub(crate) args: Arc<Vec<u8>>,
     pub(crate) program: ProgramId,
     pub(crate) root: Root,
     pub(crate) line: Line,

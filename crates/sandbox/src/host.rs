@@ -5,6 +5,7 @@ use crate::network::{
     BlockProof, HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote, RootUpdate, RpcRequest,
     StateProofReply,
 };
+use crate::recording::Recorder;
 use coprocessor_types::{BlockNumber, Root};
 use serde_json::Value;
 use std::future::{poll_fn, ready};
@@ -13,6 +14,8 @@ use std::task::Poll;
 use std::time::Instant;
 
 /// What a controller may touch beyond computing. Brought by whoever calls; used by one run at a time.
+///
+/// Every method is recorded and replayed: one that is new here is added to `recording/recorder.rs` and `recording/replay.rs` too.
 ///
 /// Effects of a run that fails must not last: keep writes apart until [`crate::Run::result`] is known to be `Ok`.
 pub trait Host: Send {
@@ -41,6 +44,24 @@ pub trait Host: Send {
     /// # Errors
     /// No space, a store that can't be reached.
     fn set_raw_storage(&mut self, content: &[u8]) -> Result<(), HostError>;
+
+    /// The program's volume as the image of a disk with one partition, at most [`crate::MAX_BUFFER`] bytes. A host that has
+    /// files and no such images refuses.
+    ///
+    /// # Errors
+    /// [`HostError::TooLarge`] for a volume with a longer image; as for [`Host::read_file`].
+    fn volume_image(&mut self) -> Result<Vec<u8>, HostError> {
+        Err(HostError::Refused { reason: "there are no images of volumes here".into() })
+    }
+
+    /// Makes an image, which the controller chose every byte of, the program's volume.
+    ///
+    /// # Errors
+    /// [`HostError::Refused`] for one that is not whole, or does not fit; as for [`Host::volume_image`].
+    fn set_volume_image(&mut self, image: &[u8]) -> Result<(), HostError> {
+        let _ = image;
+        Err(HostError::Refused { reason: "there are no images of volumes here".into() })
+    }
 
     /// Sends an HTTP request. The controller chose all of it: what may be reached is for the host to judge, and what it
     /// may take is in `allowance`. A host that has no network refuses.
@@ -128,6 +149,8 @@ pub(crate) enum Request {
     WriteFile(String, Vec<u8>),
     RawStorage,
     SetRawStorage(Vec<u8>),
+    VolumeImage,
+    SetVolumeImage(Vec<u8>),
 }
 
 /// A write that succeeded answers `None`.
@@ -141,7 +164,10 @@ type Begin = Box<dyn FnOnce(&mut dyn Host) -> Remote<()> + Send>;
 /// The wasmtime store must own all it holds for as long as it lives, while a [`Host`] is only borrowed while the run has a
 /// thread. So a host call leaves its request here and suspends; whoever drives the run serves it and resumes.
 #[derive(Clone, Default)]
-pub(crate) struct Line(Arc<Mutex<Exchange>>);
+pub(crate) struct Line {
+    exchange: Arc<Mutex<Exchange>>,
+    recorder: Option<Recorder>,
+}
 
 #[derive(Default)]
 enum Exchange {
@@ -164,6 +190,11 @@ pub(crate) enum Served {
 }
 
 impl Line {
+    /// One on which all is written down that is asked and answered.
+    pub(crate) fn recorded(recorder: Option<Recorder>) -> Self {
+        Self { exchange: Arc::default(), recorder }
+    }
+
     /// Suspends until the request is served.
     pub(crate) async fn ask(&self, request: Request) -> Reply {
         *self.exchange() = Exchange::Asked(request);
@@ -200,6 +231,13 @@ impl Line {
 
     /// Serves the request that a run was suspended for.
     pub(crate) fn serve(&self, host: &mut dyn Host) -> Served {
+        match &self.recorder {
+            Some(recorder) => self.serve_by(&mut recorder.over(host)),
+            None => self.serve_by(host),
+        }
+    }
+
+    fn serve_by(&self, host: &mut dyn Host) -> Served {
         let asked = std::mem::take(&mut *self.exchange());
         let request = match asked {
             Exchange::Asked(request) => request,
@@ -213,6 +251,8 @@ impl Line {
             Request::WriteFile(path, content) => host.write_file(&path, &content).map(|()| None),
             Request::RawStorage => host.raw_storage(),
             Request::SetRawStorage(content) => host.set_raw_storage(&content).map(|()| None),
+            Request::VolumeImage => host.volume_image().map(Some),
+            Request::SetVolumeImage(image) => host.set_volume_image(&image).map(|()| None),
         };
         *self.exchange() = Exchange::Answered(reply);
         Served::Answered
@@ -239,7 +279,7 @@ impl Line {
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
-        lock(&self.0)
+        lock(&self.exchange)
     }
 }
 

@@ -12,6 +12,8 @@
 //! hands the thread back: [`Sandbox::begin`] and [`Execution::advance`] are for callers with many runs and few threads,
 //! [`Sandbox::call`] for those who have a thread to wait on.
 //!
+//! A run can be written down by a [`Recorder`], and [`replay`]ed from its [`Recording`] without the host it met.
+//!
 //! This crate knows nothing of stores and volumes: whoever calls brings a [`Host`]. Nothing outside this crate knows
 //! wasmtime. Each group of host calls has its file under `capability/`; limits are kept in `limits.rs`.
 
@@ -27,6 +29,7 @@ mod host;
 mod limits;
 mod module;
 mod network;
+mod recording;
 mod run;
 mod sandbox;
 mod ticker;
@@ -41,6 +44,10 @@ pub use module::Module;
 pub use network::{
     Authorization, BlockProof, HttpAnswer, HttpRequest, LatestBlock, NetworkAllowance, NetworkReply, Remote,
     RootUpdate, RpcRequest, StateProofReply,
+};
+pub use recording::{
+    Answer, Asked, Difference, End, Exchange, Failed, RECORDING_VERSION, Recorder, Recording, RecordingError,
+    ReplayError, Replayed, replay,
 };
 pub use run::{Call, Export, Role, Run};
 pub use sandbox::Sandbox;

@@ -3,6 +3,7 @@
 use crate::error::ModuleError;
 use crate::guest::Guest;
 use crate::run::Role;
+use coprocessor_types::BlobDigest;
 use std::sync::Arc;
 use wasmtime::{Engine, ExternType, InstancePre};
 
@@ -12,6 +13,7 @@ pub struct Module(Arc<Ready>);
 
 struct Ready {
     pre: InstancePre<Guest>,
+    digest: BlobDigest,
     code_bytes: usize,
 }
 
@@ -29,8 +31,13 @@ impl Module {
         check_role(self.0.pre.module(), role)
     }
 
-    pub(crate) fn new(pre: InstancePre<Guest>, code_bytes: usize) -> Self {
-        Self(Arc::new(Ready { pre, code_bytes }))
+    pub(crate) fn new(pre: InstancePre<Guest>, digest: BlobDigest, code_bytes: usize) -> Self {
+        Self(Arc::new(Ready { pre, digest, code_bytes }))
+    }
+
+    /// SHA-256 of its WebAssembly.
+    pub(crate) fn digest(&self) -> BlobDigest {
+        self.0.digest
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<Guest> {

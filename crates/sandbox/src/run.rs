@@ -7,6 +7,7 @@ use crate::host::Line;
 use crate::limits::{Limits, Meter, Usage};
 use crate::module::Module;
 use crate::network::Remote;
+use crate::recording::{Begun, Recorder};
 use coprocessor_types::{ProgramId, Root};
 use serde_json::Value;
 use std::future::ready;
@@ -45,6 +46,8 @@ pub struct Call {
     pub program: ProgramId,
     /// What it gets from `get_historical`.
     pub root: Root,
+    /// Writes down what the run asks of its host and is answered.
+    pub recorder: Option<Recorder>,
     /// Other limits than the sandbox's own. Memory, table and stack can be less than the sandbox's, not more.
     pub limits: Option<Limits>,
 }
@@ -72,6 +75,9 @@ impl Role {
 }
 
 impl Export {
+    /// Every function that is called.
+    pub const ALL: [Self; 4] = [Self::GetWitnesses, Self::Entrypoint, Self::ValidateBlock, Self::GetStateProof];
+
     /// Its name in the module.
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,9 +91,8 @@ impl Export {
 
 /// A run, to be polled on threads that it may compute on. It suspends for nothing but `line`, and wakes nobody. The engine's
 /// clock must tick while it is polled.
-pub(crate) fn run(engine: Engine, module: Module, call: Call, limits: Limits, line: Line) -> Remote<Run> {
-    let Call { export, args, program, root, .. } = call;
-    let args = args.to_string().into_bytes();
+pub(crate) fn run(engine: Engine, module: Module, begun: Begun, line: Line) -> Remote<Run> {
+    let Begun { export, args, program, root, limits, .. } = begun;
     if args.len() > MAX_BUFFER {
         let error = RunError::ArgsTooLarge { got: args.len(), limit: MAX_BUFFER };
         return Box::pin(ready(Run { result: Err(error), log: Vec::new(), usage: Usage::default() }));

@@ -8,6 +8,7 @@ use crate::guest::Guest;
 use crate::host::{Host, Line};
 use crate::limits::{SandboxConfig, Usage};
 use crate::module::{self, Module};
+use crate::recording::{Begun, Recording};
 use crate::run::{self, Call, Run};
 use crate::ticker::{Ticker, Ticking};
 use crate::{capability, engine};
@@ -108,7 +109,7 @@ impl Sandbox {
         #[allow(unsafe_code)]
         let compiled = unsafe { wasmtime::Module::deserialize(&self.0.engine, code) };
         let compiled = compiled.map_err(|error| damaged(format!("{error:#}")))?;
-        let module = Module::new(self.link(&compiled).map_err(damaged)?, code.len());
+        let module = Module::new(self.link(&compiled).map_err(damaged)?, key, code.len());
         self.0.cache.put(key, module.clone());
         Ok(module)
     }
@@ -119,15 +120,41 @@ impl Sandbox {
     /// [`SandboxConfig::rooms`] be under way. A host may begin another from within a host call. Beyond the room there is, a
     /// run ends at once with [`RunError::Busy`].
     pub fn begin(&self, module: &Module, call: Call) -> Execution {
-        let line = Line::default();
+        let own = &self.0.config.limits;
+        let begun = Begun {
+            export: call.export,
+            controller: module.digest(),
+            program: call.program,
+            root: call.root,
+            limits: call.limits.as_ref().map_or_else(|| own.clone(), |limits| limits.within(own)),
+            args: Arc::new(call.args.to_string().into_bytes()),
+        };
+        if let Some(recorder) = &call.recorder {
+            recorder.begin(begun.clone());
+        }
+        self.start(module, begun, Line::recorded(call.recorder))
+    }
+
+    /// As [`Sandbox::begin`], as it was begun when it was recorded.
+    pub(crate) fn begin_again(&self, module: &Module, recording: &Recording) -> Execution {
+        let begun = Begun {
+            export: recording.export,
+            controller: module.digest(),
+            program: recording.program,
+            root: recording.root,
+            limits: self.0.config.limits.clone(),
+            args: Arc::new(recording.args.clone().into_bytes()),
+        };
+        self.start(module, begun, Line::default())
+    }
+
+    fn start(&self, module: &Module, begun: Begun, line: Line) -> Execution {
         if !Engine::same(module.pre().module().engine(), &self.0.engine) {
             let error = RunError::Start { message: "it was loaded by another sandbox".into() };
             let ended = Run { result: Err(error), log: Vec::new(), usage: Usage::default() };
             return Execution::new(self.clone(), Box::pin(ready(ended)), line);
         }
-        let own = &self.0.config.limits;
-        let limits = call.limits.as_ref().map_or_else(|| own.clone(), |limits| limits.within(own));
-        let run = run::run(self.0.engine.clone(), module.clone(), call, limits, line.clone());
+        let run = run::run(self.0.engine.clone(), module.clone(), begun, line.clone());
         Execution::new(self.clone(), run, line)
     }
 

@@ -107,7 +107,7 @@ pub(crate) fn load_in(sandbox: &Sandbox, text: &str) -> Module {
 }
 
 pub(crate) fn call(args: Value) -> Call {
-    Call { export: Export::Entrypoint, args, program: PROGRAM, root: ROOT, limits: None }
+    Call { export: Export::Entrypoint, args, program: PROGRAM, root: ROOT, recorder: None, limits: None }
 }
 
 pub(crate) fn run_with(text: &str, args: Value, host: &mut Memory) -> Run {
