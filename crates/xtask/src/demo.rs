@@ -112,6 +112,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             by_hand::show_running(&programs, client.base_url(), service.prover_url(), &guest, &kept);
             let Interrupted = interruption().await?;
             terminal::line("\nending both programs");
+        } else if chain.is_some() {
+            by_hand::show_how_to_keep(&guest, backend);
         } else {
             by_hand::show_how_to_start(&programs, backend, &guest);
         }
@@ -312,7 +314,11 @@ impl Demo<'_> {
         let peak = |program: &crate::process::Program| program.peak_memory().map(terminal::bytes);
         terminal::field(
             "peak memory",
-            format!("prover node {}, coprocessor {}", peak(service.prover()?)?, peak(service.coprocessor()?)?),
+            format!(
+                "prover node with its workers {}, coprocessor {}",
+                peak(service.prover()?)?,
+                peak(service.coprocessor()?)?
+            ),
         );
         Ok(())
     }

@@ -125,9 +125,18 @@ impl Program {
         self.started
     }
 
-    /// Peak resident memory in bytes, as the kernel counts it.
+    /// Peak resident memory in bytes, as the kernel counts it, with that of the processes it has started and that still run: a prover
+    /// node proves in one.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
-        self.memory("VmHWM:")
+        let mut peak = self.memory("VmHWM:")?;
+        for process in std::fs::read_dir("/proc")? {
+            // Those that ended meanwhile have no status.
+            let Ok(status) = std::fs::read_to_string(process?.path().join("status")) else { continue };
+            if entry(&status, "PPid:").and_then(|parent| parent.parse().ok()) == Some(self.pid) {
+                peak += memory_entry(&status, "VmHWM:").unwrap_or(0);
+            }
+        }
+        Ok(peak)
     }
 
     /// Resident memory in bytes.
@@ -166,9 +175,13 @@ impl Program {
     }
 }
 
-fn memory_entry(status: &str, entry: &str) -> Option<u64> {
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix(entry))?.trim().strip_suffix(" kB")?;
+fn memory_entry(status: &str, name: &str) -> Option<u64> {
+    let kibibytes = entry(status, name)?.strip_suffix(" kB")?;
     Some(kibibytes.parse::<u64>().ok()? * 1024)
+}
+
+fn entry<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim())
 }
 
 #[cfg(test)]
@@ -177,10 +190,11 @@ mod tests {
 
     #[test]
     fn memory_is_read_from_the_kernels_text() {
-        let status = "Name:\tx\nVmPeak:\t  900 kB\nVmHWM:\t  123 kB\nVmRSS:\t   45 kB\n";
+        let status = "Name:\tx\nPPid:\t7\nVmPeak:\t  900 kB\nVmHWM:\t  123 kB\nVmRSS:\t   45 kB\n";
         assert_eq!(memory_entry(status, "VmHWM:"), Some(123 * 1024));
         assert_eq!(memory_entry(status, "VmRSS:"), Some(45 * 1024));
         assert_eq!(memory_entry(status, "VmSwap:"), None);
+        assert_eq!(entry(status, "PPid:"), Some("7"));
     }
 
     fn script(dir: &Path, text: &str) -> PathBuf {
@@ -200,6 +214,7 @@ mod tests {
         let address = program.listening(Duration::from_secs(20)).await.unwrap();
         assert_eq!(address.port(), 4711);
         assert!(program.resident_memory().unwrap() > 0);
+        assert!(program.peak_memory().unwrap() > 0);
         let pid = program.pid;
         program.stop().await.unwrap();
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it still runs");

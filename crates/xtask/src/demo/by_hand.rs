@@ -36,6 +36,16 @@ pub(super) fn show_how_to_start(programs: &Programs, backend: Backend, guest: &G
     line("\n`cargo xtask demo --keep` leaves both running, with this program deployed.");
 }
 
+/// After all has ended, of a guest whose chain has ended too.
+pub(super) fn show_how_to_keep(guest: &Guest, backend: Backend) {
+    let mock = if backend == Backend::Mock { " --mock" } else { "" };
+    heading("To go on by hand");
+    line(format!("  cargo xtask demo --guest {}{mock} --keep", guest.name));
+    line(
+        "\nleaves both programs and the chain running, with this program deployed. The README says how a service gets to chains of its own.",
+    );
+}
+
 fn show_requests(guest: &Guest) {
     let name = &guest.name;
     line(format!("  cargo coprocessor prove {name} --args '{}' --store /proofs/second.bin", guest.example));
