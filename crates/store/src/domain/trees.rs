@@ -22,6 +22,10 @@ use std::{
 /// Writes kept in memory: some 30 MB, in trees of a million leaves. All that is near the roots of recent versions fits.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1 << 14).expect("it is not zero");
 
+/// A write that was asked for so often is near its tree's root, and is hashed whole once for all; others are gone into near their leaf,
+/// where few hashes are needed.
+const OFTEN: u8 = 4;
+
 /// Writes of the root tree kept of one call: its blocks are all of one domain, whose place alone changes with them.
 const RECENT_ROOTS: u64 = 64;
 
@@ -300,7 +304,19 @@ pub(crate) fn damaged<E: From<StoreError>>(error: HistoryError<E>) -> E {
 /// before it is as good. Only what is committed may be kept.
 pub(crate) struct Cache {
     instance: Entry,
-    writes: Mutex<LruCache<TreeVersion, Entry>>,
+    writes: Mutex<LruCache<TreeVersion, Kept>>,
+}
+
+/// One of them, and how often it was asked for.
+struct Kept {
+    entry: Entry,
+    asked: u8,
+}
+
+impl From<Entry> for Kept {
+    fn from(entry: Entry) -> Self {
+        Self { entry, asked: 0 }
+    }
 }
 
 impl Cache {
@@ -314,19 +330,22 @@ impl Cache {
         if at == TreeVersion::of_root(0) {
             return Some(self.instance.clone());
         }
-        let found = self.writes().get(&at).cloned()?;
-        if found.write.is_hashed() {
-            return Some(found);
+        let mut writes = self.writes();
+        let Kept { entry, asked } = writes.get_mut(&at)?;
+        *asked = asked.saturating_add(1);
+        if *asked < OFTEN || entry.write.is_hashed() {
+            return Some(entry.clone());
         }
-        // It is gone into again and again: it is hashed once for all.
-        let entry = Entry { write: Arc::new(Write::clone(&found.write).hashed()), holds: found.holds };
-        self.keep(at, entry.clone());
-        Some(entry)
+        let entry = entry.clone();
+        drop(writes);
+        let hashed = Entry { write: Arc::new(Write::clone(&entry.write).hashed()), ..entry };
+        self.keep(at, hashed.clone());
+        Some(hashed)
     }
 
     /// Keeps what is committed.
     pub(crate) fn keep(&self, at: TreeVersion, entry: Entry) {
-        self.writes().put(at, entry);
+        self.writes().put(at, entry.into());
     }
 
     /// Keeps what a commit made that has just been answered: each block's writes with the tip they made. Of the root tree only the
@@ -336,9 +355,9 @@ impl Cache {
         let recent = newest.saturating_sub(RECENT_ROOTS);
         let mut writes = self.writes();
         for (tip, Appended { block, root }) in appended {
-            writes.put(tip.domain, block);
+            writes.put(tip.domain, block.into());
             if tip.root > recent {
-                writes.put(TreeVersion::of_root(tip.root), root);
+                writes.put(TreeVersion::of_root(tip.root), root.into());
             }
         }
     }
@@ -348,7 +367,7 @@ impl Cache {
         self.writes().clear();
     }
 
-    fn writes(&self) -> MutexGuard<'_, LruCache<TreeVersion, Entry>> {
+    fn writes(&self) -> MutexGuard<'_, LruCache<TreeVersion, Kept>> {
         // Nothing that is done under the lock can leave the list half changed.
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
