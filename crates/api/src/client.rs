@@ -21,6 +21,7 @@ mod chain;
 mod download;
 mod error;
 mod exchange;
+mod files;
 mod follow;
 mod source;
 mod sse;
@@ -28,14 +29,15 @@ mod sse;
 pub use chain::Registered;
 pub use download::Download;
 pub use error::ClientError;
+pub use files::PathContent;
 pub use follow::{Follow, FollowAll, OwnerUpdate, Update, Whose};
 
 use crate::{
-    CallView, DeliveryList, DeliveryView, Directory, EventList, ExecuteRequest, ExecutionView, HealthView, KeyList,
-    KeyRequest, KeyView, NewKeyView, NewWebhookView, OwnerList, OwnerRequest, OwnerView, ProgramList, ProgramView,
-    ProofView, ProverList, ProverRequest, ProverView, ServiceInfo, StorageView, TaskList, TaskRequest, TaskState,
-    TaskView, VerifyRequest, VerifyView, VerifyingKeyView, WebhookList, WebhookRequest, WebhookView, WhoamiView,
-    WitnessView,
+    CallView, ControllerVersionList, DeliveryList, DeliveryView, EventList, ExecuteRequest, ExecutionView, HealthView,
+    KeyList, KeyRequest, KeyView, NewKeyView, NewWebhookView, OwnerList, OwnerRequest, OwnerView, ProgramList,
+    ProgramView, ProofView, ProverList, ProverRequest, ProverView, RollbackRequest, ServiceInfo, StorageView, TaskList,
+    TaskRequest, TaskState, TaskView, VerifyRequest, VerifyView, VerifyingKeyView, WebhookList, WebhookRequest,
+    WebhookView, WhoamiView, WitnessView,
 };
 use bytes::Bytes;
 use coprocessor_types::{Backend, OwnerId, ProgramId, TaskId};
@@ -104,15 +106,6 @@ pub struct TaskFilter {
     pub program: Option<ProgramId>,
     /// Only in this state.
     pub state: Option<TaskState>,
-}
-
-/// What lies at a path of a volume.
-#[derive(Debug)]
-pub enum PathContent {
-    /// A file, to be read.
-    File(Download),
-    /// A directory.
-    Directory(Directory),
 }
 
 impl Client {
@@ -198,12 +191,14 @@ impl Client {
         self.exchange.get(&["programs", &program.to_string()], &[]).await
     }
 
-    /// A program's controller.
+    /// A program's controller: the current one, or the version with that number.
     ///
     /// # Errors
-    /// See [`ClientError`].
-    pub async fn controller(&self, program: &ProgramId) -> Result<Download, ClientError> {
-        self.exchange.download(&["programs", &program.to_string(), "controller"]).await
+    /// See [`ClientError`]; problem `unknown_version` for one that is not kept.
+    pub async fn controller(&self, program: &ProgramId, version: Option<u64>) -> Result<Download, ClientError> {
+        let path = ["programs", &program.to_string(), "controller"];
+        let query: Vec<_> = version.map(|version| ("version", version.to_string())).into_iter().collect();
+        self.exchange.download(&path, &query).await
     }
 
     /// A program's circuit.
@@ -211,7 +206,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn circuit(&self, program: &ProgramId) -> Result<Download, ClientError> {
-        self.exchange.download(&["programs", &program.to_string(), "circuit"]).await
+        self.exchange.download(&["programs", &program.to_string(), "circuit"], &[]).await
     }
 
     /// A program's verifying key.
@@ -230,6 +225,31 @@ impl Client {
         let path = ["programs", &program.to_string(), "controller"];
         let request = self.exchange.request(Method::PUT, &path, Patience::Work)?;
         exchange::json(self.exchange.send(octets(request, controller)).await?).await
+    }
+
+    /// A page of a program's controllers, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn controller_versions(
+        &self,
+        program: &ProgramId,
+        page: &Page,
+    ) -> Result<ControllerVersionList, ClientError> {
+        self.exchange.get(&["programs", &program.to_string(), "controller", "versions"], &page.query()).await
+    }
+
+    /// Goes back to a version of a program's controller. Tasks admitted before keep the one they have. Doing so again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `unknown_version` for one that is not kept.
+    pub async fn rollback_controller(
+        &self,
+        program: &ProgramId,
+        request: &RollbackRequest,
+    ) -> Result<ProgramView, ClientError> {
+        self.exchange.post(&["programs", &program.to_string(), "controller", "rollback"], request).await
     }
 
     /// Deletes a program with its volume.
@@ -262,6 +282,16 @@ impl Client {
     /// See [`ClientError`]; a failing guest is a problem with the guest's code and log.
     pub async fn call(&self, program: &ProgramId, args: &serde_json::Value) -> Result<CallView, ClientError> {
         self.exchange.post(&["programs", &program.to_string(), "call"], args).await
+    }
+
+    /// As [`Self::call`], and records the run.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a failing guest is a problem with the guest's code, log and recording.
+    pub async fn recorded_call(&self, program: &ProgramId, args: &serde_json::Value) -> Result<CallView, ClientError> {
+        let path = ["programs", &program.to_string(), "call"];
+        let request = self.exchange.request(Method::POST, &path, Patience::Work)?.query(&[("record", true)]);
+        exchange::json(self.exchange.send(request.json(args)).await?).await
     }
 
     /// Asks for a proof. With an idempotency key, a request whose answer was lost on the way is sent again.
@@ -304,6 +334,15 @@ impl Client {
         query.extend(filter.program.map(|program| ("program", program.to_string())));
         query.extend(filter.state.map(|state| ("state", state.as_str().to_owned())));
         self.exchange.get(&["tasks"], &query).await
+    }
+
+    /// The recording of a run of a task's controller: of the stage `execute` or `deliver`, or the last one made.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; problem `no_recording` where there is none.
+    pub async fn recording(&self, task: &TaskId, stage: Option<&str>) -> Result<Download, ClientError> {
+        let query: Vec<_> = stage.map(|stage| ("stage", stage.to_owned())).into_iter().collect();
+        self.exchange.download(&["tasks", &task.to_string(), "recording"], &query).await
     }
 
     /// A task.
@@ -389,7 +428,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; problem `no_proof` while there is none.
     pub async fn proof_bytes(&self, task: &TaskId) -> Result<Download, ClientError> {
-        self.exchange.download(&["tasks", &task.to_string(), "proof"]).await
+        self.exchange.download(&["tasks", &task.to_string(), "proof"], &[]).await
     }
 
     /// Has a failed task tried again.
@@ -408,51 +447,6 @@ impl Client {
     pub async fn cancel(&self, task: &TaskId) -> Result<TaskView, ClientError> {
         let path = ["tasks", &task.to_string()];
         exchange::json(self.exchange.send(self.exchange.request(Method::DELETE, &path, Patience::Answer)?).await?).await
-    }
-
-    /// What lies at `path` of a program's volume; `""` or `"/"` is the root directory.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `unknown_file`.
-    pub async fn read(&self, program: &ProgramId, path: &str) -> Result<PathContent, ClientError> {
-        let request = self.exchange.file_request(Method::GET, program, path, Patience::Work)?;
-        let response = self.exchange.send(request).await?;
-        let is_json = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.starts_with("application/json"));
-        if is_json {
-            exchange::json(response).await.map(PathContent::Directory)
-        } else {
-            Ok(PathContent::File(Download::new(response)))
-        }
-    }
-
-    /// Writes a file of a program's volume. Directories are made as needed.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problems `invalid_path`, `file_conflict`, `volume_full`.
-    pub async fn write_file(&self, program: &ProgramId, path: &str, content: Bytes) -> Result<(), ClientError> {
-        let request = self.exchange.file_request(Method::PUT, program, path, Patience::Work)?;
-        self.exchange.send(octets(request, content)).await.map(drop)
-    }
-
-    /// Deletes a file or an empty directory of a program's volume.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `unknown_file`.
-    pub async fn delete_file(&self, program: &ProgramId, path: &str) -> Result<(), ClientError> {
-        let request = self.exchange.file_request(Method::DELETE, program, path, Patience::Answer)?;
-        self.exchange.send(request).await.map(drop)
-    }
-
-    /// A program's volume as a FAT-16 image.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn image(&self, program: &ProgramId) -> Result<Download, ClientError> {
-        self.exchange.download(&["programs", &program.to_string(), "image"]).await
     }
 
     /// Has a proof verified by the service. A proof that does not hold is an answer, not an error.
@@ -636,6 +630,6 @@ impl Deployment {
     }
 }
 
-fn octets(request: reqwest::RequestBuilder, content: Bytes) -> reqwest::RequestBuilder {
+fn octets(request: reqwest::RequestBuilder, content: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
     request.header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")).body(content)
 }

@@ -6,6 +6,7 @@
 mod account;
 mod base64_bytes;
 mod domain;
+mod file;
 mod problem;
 mod program;
 mod proof;
@@ -24,10 +25,11 @@ pub use domain::{
     AppendRequest, AppendView, AppendedBlockView, BlockList, BlockView, DomainList, DomainRequest, DomainView,
     TrustPolicy,
 };
+pub use file::{Directory, DirectoryEntry, EntryKind, FileAttribute, NewImageView, RenameRequest, VolumeView};
 pub use problem::{Code, Problem};
 pub use program::{
-    CallView, DeployRequest, Directory, DirectoryEntry, EntryKind, ExecuteRequest, ExecutionView, ProgramList,
-    ProgramView, SandboxUsage, VerifyingKeyView, WitnessView,
+    CallView, ControllerVersionList, ControllerVersionView, DeployRequest, ExecuteRequest, ExecutionView, ProgramList,
+    ProgramView, RollbackRequest, SandboxUsage, VerifyingKeyView, WitnessView,
 };
 pub use proof::{ProofView, VerifyRequest, VerifyView};
 pub use root::{

@@ -1,6 +1,6 @@
 //! Errors at the edge: RFC 9457 `application/problem+json` with stable codes.
 
-use crate::BlockView;
+use crate::{Base64, BlockView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,6 +21,9 @@ pub struct Problem {
     /// The guest's log, where a guest ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// The recording of the controller's run, where it was asked for and a guest failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Base64>,
     /// With `block_taken`: the block that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<Box<BlockView>>,
@@ -80,12 +83,16 @@ codes! {
     Unauthenticated = "unauthenticated", 401, "A valid key is needed";
     /// The key lacks the scope.
     Forbidden = "forbidden", 403, "The caller may not do that";
+    /// The operator wants no runs to be recorded.
+    RecordingsOff = "recordings_off", 403, "Runs are not recorded here";
     /// The route does not exist.
     UnknownRoute = "unknown_route", 404, "There is no such route";
     /// The method is not offered on the route.
     MethodNotAllowed = "method_not_allowed", 405, "The route does not offer that method";
     /// No such program.
     UnknownProgram = "unknown_program", 404, "There is no such program";
+    /// No such version of the program's controller, or not any more.
+    UnknownVersion = "unknown_version", 404, "There is no such version of the controller";
     /// No such task.
     UnknownTask = "unknown_task", 404, "There is no such task";
     /// No such root.
@@ -94,6 +101,8 @@ codes! {
     UnknownDomain = "unknown_domain", 404, "There is no such domain";
     /// No such block, or none that the root commits to.
     UnknownBlock = "unknown_block", 404, "There is no such block";
+    /// Nothing was recorded of the task, or it is not kept any more.
+    NoRecording = "no_recording", 404, "There is no such recording";
     /// No such file or directory.
     UnknownFile = "unknown_file", 404, "There is no such file";
     /// No such prover node.
@@ -154,6 +163,8 @@ codes! {
     InvalidProver = "invalid_prover", 422, "The address is not one of a prover node";
     /// The verifying request lacks something or contradicts itself.
     InvalidClaim = "invalid_claim", 422, "The claim to verify is incomplete";
+    /// An uploaded image is no whole FAT-16 filesystem.
+    InvalidImage = "invalid_image", 422, "The image is no whole FAT-16 filesystem";
     /// The volume has no room.
     VolumeFull = "volume_full", 507, "The volume is full";
     /// A guest failed; the problem's code is the guest failure's own.
@@ -191,6 +202,7 @@ impl Problem {
             detail: detail.into(),
             code: own.to_owned(),
             log: Vec::new(),
+            recording: None,
             block: None,
         }
     }

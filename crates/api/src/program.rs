@@ -56,7 +56,7 @@ pub struct ProgramView {
     pub volume_size: u64,
     /// When it was deployed.
     pub created_at: Timestamp,
-    /// When its controller was last set.
+    /// When it last got another controller.
     pub updated_at: Timestamp,
 }
 
@@ -67,6 +67,42 @@ pub struct ProgramList {
     pub items: Vec<ProgramView>,
     /// `cursor` of the next page; null at the end.
     pub next: Option<String>,
+}
+
+/// One of the controllers that a program has or had.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ControllerVersionView {
+    /// 1 for the controller that was deployed. A number is never used again.
+    pub version: u64,
+    /// SHA-256 of the WebAssembly.
+    pub digest: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was last made the current one.
+    pub set_at: Timestamp,
+    /// The owner in whose name that was done.
+    pub set_by: String,
+    /// The id of the key with which it was done; null without one, and for others than the program's owner.
+    pub set_with: Option<String>,
+    /// Whether new tasks use it.
+    pub current: bool,
+}
+
+/// A page of a program's controllers, newest first.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ControllerVersionList {
+    /// The versions.
+    pub items: Vec<ControllerVersionView>,
+    /// `cursor` of the next page; null at the end.
+    pub next: Option<String>,
+}
+
+/// Which controller to go back to.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Its number.
+    pub version: u64,
 }
 
 /// A verifying key.
@@ -93,6 +129,9 @@ pub struct ExecuteRequest {
     /// The root to pin to; the current one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// Whether what the controller asks of the service and is answered is recorded, to be replayed. For the program's owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
 }
 
 /// What a controller used.
@@ -131,6 +170,9 @@ pub struct WitnessView {
     pub log: Vec<String>,
     /// What the controller used.
     pub usage: SandboxUsage,
+    /// The recording of the controller's run, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Base64>,
 }
 
 /// A circuit's execution without a proof.
@@ -146,6 +188,9 @@ pub struct ExecutionView {
     pub log: Vec<String>,
     /// What the controller used.
     pub usage: SandboxUsage,
+    /// The recording of the controller's run, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Base64>,
 }
 
 /// What a call of `entrypoint` came to.
@@ -157,34 +202,7 @@ pub struct CallView {
     pub log: Vec<String>,
     /// What it used.
     pub usage: SandboxUsage,
-}
-
-/// What a directory entry is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum EntryKind {
-    /// A file.
-    File,
-    /// A directory.
-    Directory,
-}
-
-/// A directory entry.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DirectoryEntry {
-    /// Its 8.3 name, in lower case.
-    pub name: String,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Size in bytes; 0 for a directory.
-    pub size: u64,
-}
-
-/// A directory of a volume.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Directory {
-    /// Its path from the volume's root.
-    pub path: String,
-    /// Its entries, by name.
-    pub entries: Vec<DirectoryEntry>,
+    /// The recording of the controller's run, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Base64>,
 }

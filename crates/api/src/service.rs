@@ -131,6 +131,9 @@ pub struct RetentionView {
     pub witnesses: Option<u64>,
     /// Proofs, since the task finished.
     pub proofs: Option<u64>,
+    /// Recordings of controllers' runs, since they were made.
+    #[serde(default)]
+    pub recordings: Option<u64>,
     /// Finished tasks with their events.
     pub tasks: Option<u64>,
     /// Finished deliveries of webhooks.
@@ -149,6 +152,9 @@ pub struct CollectedView {
     pub witnesses: u64,
     /// Proofs.
     pub proofs: u64,
+    /// Recordings of controllers' runs.
+    #[serde(default)]
+    pub recordings: u64,
     /// Tasks with their events.
     pub tasks: u64,
     /// Deliveries of webhooks.

@@ -28,6 +28,9 @@ pub struct TaskRequest {
     /// Fails unless it has finished this many seconds from now. The operator's default and longest time apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<u64>,
+    /// Whether what its controller asks of the service and is answered is recorded, to be replayed. For the program's owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature.
@@ -106,6 +109,9 @@ pub struct TaskView {
     /// When it fails unless it has finished.
     #[serde(default)]
     pub deadline: Option<Timestamp>,
+    /// Whether its controller's runs are recorded.
+    #[serde(default)]
+    pub record: bool,
     /// The prover node that was given it last.
     #[serde(default)]
     pub node: Option<String>,

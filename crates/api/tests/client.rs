@@ -52,6 +52,7 @@ fn task(state: TaskState) -> TaskView {
         attempts: 0,
         priority: 0,
         deadline: None,
+        record: false,
         node: None,
         created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         updated_at: "2026-01-01T00:00:01Z".parse().unwrap(),

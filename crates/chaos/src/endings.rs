@@ -150,6 +150,7 @@ mod tests {
             attempts: 0,
             priority: 0,
             deadline: None,
+            record: false,
             node: None,
             created_at: Timestamp::now(),
             updated_at: Timestamp::now(),

@@ -1,17 +1,20 @@
 //! From domain types to the wire.
 
+use bytes::Bytes;
 use coprocessor_api as api;
 use coprocessor_engine::{
-    Appended, NodeView, Opened, OwnerLimits, ProofBundle, ProverSource, StorageReport, Transition,
+    Appended, DirectoryListing, NodeView, Opened, OwnerLimits, ProofBundle, ProverSource, StorageReport, Transition,
 };
 use coprocessor_merkle::{Opening, Place};
 use coprocessor_sandbox::Usage;
 use coprocessor_store::{
-    ApiKey, Block, Delivery, DeliveryAttempt, DeliveryState, Domain, Event, Failure, OpenedBlock, Owner, Program,
-    RootRecord, Scope, Task, TaskState, TrustPolicy, Webhook,
+    ApiKey, Block, ControllerVersion, Delivery, DeliveryAttempt, DeliveryState, Domain, Event, Failure, OpenedBlock,
+    Owner, Program, RootRecord, Scope, Task, TaskState, TrustPolicy, Webhook,
 };
 use coprocessor_types::{InstanceId, OwnerId, Root, Witness};
-use std::time::Duration;
+use coprocessor_vfs::{Attributes, Entry, EntryKind};
+use jiff::{Timestamp, tz::TimeZone};
+use std::time::{Duration, SystemTime};
 
 pub(crate) fn program(program: Program) -> api::ProgramView {
     api::ProgramView {
@@ -30,6 +33,18 @@ pub(crate) fn program(program: Program) -> api::ProgramView {
     }
 }
 
+pub(crate) fn controller_version(version: ControllerVersion) -> api::ControllerVersionView {
+    api::ControllerVersionView {
+        version: version.number,
+        digest: version.digest.to_string(),
+        bytes: version.bytes,
+        set_at: version.set_at,
+        set_by: version.set_by.owner.to_string(),
+        set_with: version.set_by.key.map(|key| key.to_string()),
+        current: version.current,
+    }
+}
+
 pub(crate) fn task(task: Task) -> api::TaskView {
     api::TaskView {
         id: task.id.to_string(),
@@ -45,6 +60,7 @@ pub(crate) fn task(task: Task) -> api::TaskView {
         attempts: task.attempts,
         priority: task.priority,
         deadline: task.deadline,
+        record: task.record,
         node: task.node,
         created_at: task.created_at,
         updated_at: task.updated_at,
@@ -99,6 +115,10 @@ pub(crate) fn usage(usage: &Usage) -> api::SandboxUsage {
         network_sent_bytes: usage.network_sent_bytes,
         network_received_bytes: usage.network_received_bytes,
     }
+}
+
+pub(crate) fn recording(recording: Option<Bytes>) -> Option<api::Base64> {
+    recording.map(|recording| api::Base64(recording.to_vec()))
 }
 
 pub(crate) fn witnesses(witnesses: &[Witness]) -> Vec<serde_json::Value> {
@@ -282,6 +302,7 @@ pub(crate) fn storage(report: StorageReport) -> api::StorageView {
         retention: api::RetentionView {
             witnesses: seconds(report.retention.witnesses),
             proofs: seconds(report.retention.proofs),
+            recordings: seconds(report.retention.recordings),
             tasks: seconds(report.retention.tasks),
             deliveries: seconds(report.retention.deliveries),
             roots: seconds(report.keep_roots),
@@ -290,6 +311,7 @@ pub(crate) fn storage(report: StorageReport) -> api::StorageView {
             at: collection.at,
             witnesses: collection.removed.witnesses,
             proofs: collection.removed.proofs,
+            recordings: collection.removed.recordings,
             tasks: collection.removed.tasks,
             deliveries: collection.removed.deliveries,
             blobs: collection.removed.blobs,
@@ -408,4 +430,30 @@ fn path(opening: &Opening) -> api::PathView {
 
 pub(crate) fn siblings(siblings: &[Root]) -> Vec<String> {
     siblings.iter().map(Root::to_string).collect()
+}
+/// A directory of a volume.
+pub(crate) fn directory(listing: DirectoryListing) -> api::Directory {
+    let entries = listing.entries.into_iter().map(entry).collect();
+    api::Directory { path: format!("/{}", listing.path.trim_matches('/')), entries }
+}
+
+/// A file or directory of a volume.
+pub(crate) fn entry(entry: Entry) -> api::DirectoryEntry {
+    use api::FileAttribute::{Archive, Hidden, ReadOnly, System};
+    let Attributes { read_only, hidden, system, archive } = entry.attributes;
+    let marks = [(read_only, ReadOnly), (hidden, Hidden), (system, System), (archive, Archive)];
+    // FAT's years, 1980 to 2107, are within those of a timestamp.
+    let time = |time: SystemTime| Timestamp::try_from(time).ok();
+    api::DirectoryEntry {
+        kind: match entry.kind {
+            EntryKind::File => api::EntryKind::File,
+            EntryKind::Directory => api::EntryKind::Directory,
+        },
+        name: entry.name,
+        size: entry.size,
+        created: entry.created.and_then(time),
+        modified: entry.modified.and_then(time),
+        accessed: entry.accessed.and_then(time).map(|time| time.to_zoned(TimeZone::UTC).date()),
+        attributes: marks.into_iter().filter_map(|(set, mark)| set.then_some(mark)).collect(),
+    }
 }

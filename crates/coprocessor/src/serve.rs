@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use axum::serve::ListenerExt;
-use coprocessor_engine::{Engine, EngineConfig, OwnerLimits, Parts, PoolSettings, ProverPool, Workers};
+use coprocessor_engine::{
+    Engine, EngineConfig, OwnerLimits, Parts, PoolSettings, ProverPool, RecordingSettings, Recordings, Workers,
+};
 use coprocessor_sandbox::{Sandbox, SandboxConfig};
 use coprocessor_store::{Retention, Store};
 use std::{sync::Arc, time::Duration};
@@ -10,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::ServeArgs,
+    args::{Record, ServeArgs},
     http::{Gate, Service},
     listen, network, nodes,
     open_store::StorePlace,
@@ -96,6 +98,8 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
         works: !work.api_only,
         lease: Duration::from_secs(work.lease_seconds.into()),
         volume_size: u64::from(work.volume_mib) << 20,
+        // What is given unasked can be had.
+        max_volume_size: u64::from(work.max_volume_mib.max(work.volume_mib)) << 20,
         backlog: limits.backlog,
         limits: OwnerLimits {
             unfinished_tasks: limits.owner_backlog,
@@ -109,9 +113,19 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
             tasks: keep.keep_tasks.0,
             proofs: keep.keep_proofs.0,
             witnesses: keep.keep_witnesses.0,
+            recordings: keep.keep_recordings.0,
             ..Retention::default()
         },
         keep_roots: keep.keep_roots.0,
+        keep_controllers: keep.keep_controllers.into(),
+        recordings: RecordingSettings {
+            which: match work.record {
+                Record::Never => Recordings::Never,
+                Record::Asked => Recordings::Asked,
+                Record::Failed => Recordings::Failed,
+            },
+            bytes: (work.record_mib as usize) << 20,
+        },
         min_free_bytes: limits.min_free_mib.saturating_mul(1 << 20),
         max_store_bytes: limits.max_store_mib.map(|mib| mib.saturating_mul(1 << 20)),
         ..EngineConfig::default()

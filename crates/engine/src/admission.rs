@@ -37,6 +37,8 @@ pub struct TaskRequest {
     pub priority: i16,
     /// The time it has from now on; the service's default where there is none.
     pub deadline: Option<Duration>,
+    /// Whether its controller's runs are to be recorded.
+    pub record: bool,
     /// Makes a repeated request the same task.
     pub idempotency_key: Option<String>,
 }
@@ -45,13 +47,16 @@ impl Engine {
     /// Checks a request and writes it as a task. When this returns, the task survives anything.
     ///
     /// # Errors
-    /// A program that there is not or that the caller does not see; a root that is unknown or was pruned; a kind of proof that this service could not
+    /// A program that there is not or that the caller does not see; recording what is not the caller's to look into; a root that is unknown or was pruned; a kind of proof that this service could not
     /// verify; a priority or a deadline outside its bounds; an idempotency key that belongs to another request; a full backlog,
     /// the service's or the owner's; no room in the store.
     pub async fn admit(&self, request: TaskRequest) -> Result<Task, EngineError> {
         let inner = &self.inner;
         let program = self.visible(&request.caller, Scope::Prove, request.program).await?;
         inner.check_room()?;
+        if request.record {
+            inner.may_record(&request.caller, &program)?;
+        }
         let owner = request.caller.owner.clone();
         let kind = request.kind.unwrap_or_else(|| inner.provers.default_kind(&owner, program.backend));
         self.check_kind(program.backend, kind)?;
@@ -74,6 +79,7 @@ impl Engine {
             payload: request.payload,
             priority: request.priority,
             deadline: Some(deadline),
+            record: request.record,
             idempotency,
         };
         let backlog = Backlog { total: inner.config.backlog, owner: limits.unfinished_tasks };
@@ -115,7 +121,7 @@ impl Engine {
 /// The request's key with a digest of all that it asks for, as the client said it.
 fn idempotency(request: &TaskRequest) -> Option<Idempotency> {
     let key = request.idempotency_key.clone()?;
-    let asked = json!([
+    let mut asked = json!([
         request.args,
         request.payload,
         request.kind,
@@ -123,6 +129,12 @@ fn idempotency(request: &TaskRequest) -> Option<Idempotency> {
         request.priority,
         request.deadline.map(|deadline| deadline.as_secs_f64()),
     ]);
+    // What an older version admitted has the digest it had.
+    if request.record
+        && let Some(asked) = asked.as_array_mut()
+    {
+        asked.push("record".into());
+    }
     Some(Idempotency { key, request: BlobDigest::of(asked.to_string().as_bytes()) })
 }
 

@@ -175,6 +175,7 @@ impl Inner {
             export: Export::ValidateBlock,
             args: told(domain, args),
             root,
+            recorder: None,
         };
         let ControllerRun { run, store_away, .. } = self.run_controller(call).await?;
         let refused = |reason: String| EngineError::BlockRefused {
@@ -189,7 +190,7 @@ impl Inner {
             Err(error @ RunError::BadResult { .. }) => return Err(refused(error.to_string())),
             Err(error) => {
                 let message = format!("{which}{error}");
-                return Err(EngineError::Guest { code: error.code(), message, log: run.log });
+                return Err(EngineError::Guest { code: error.code(), message, log: run.log, recording: None });
             }
         };
         let Validated { number, root, payload } = read(result).map_err(refused)?;

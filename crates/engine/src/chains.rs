@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 use crate::{
-    Appended, Caller, DomainRequest, EngineConfig, EngineError, MAX_APPEND, Registered, TaskRequest,
+    Appended, Caller, DomainRequest, DryRun, EngineConfig, EngineError, MAX_APPEND, Registered, TaskRequest,
     testing::{Bench, FakeNode, config},
 };
 
@@ -59,6 +59,10 @@ fn request(name: &str) -> DomainRequest {
     }
 }
 
+fn dry(args: Value, root: Option<Root>) -> DryRun {
+    DryRun { args, root, record: false }
+}
+
 fn caller(owner: &str, scopes: &[Scope]) -> Caller {
     Caller { owner: owner.parse().unwrap(), key: None, scopes: scopes.iter().copied().collect() }
 }
@@ -98,6 +102,7 @@ impl Chain {
         let program = NewProgram {
             id: ProgramId([9; 32]),
             owner: OwnerId::anonymous(),
+            key: None,
             name: "echo".into(),
             public: false,
             backend: Backend::Sp1,
@@ -384,8 +389,12 @@ async fn a_witness_is_opened_at_the_pinned_root_and_a_circuit_finds_it_there() {
     assert!(run_native(circuit, &elsewhere).is_err(), "the opening is at the pinned root and at no other");
 
     // A dry run is pinned as a task is.
-    let report =
-        chain.bench.engine.witness(&Caller::anonymous(), chain.echo.id, witness(&proof), Some(pinned)).await.unwrap();
+    let report = chain
+        .bench
+        .engine
+        .witness(&Caller::anonymous(), chain.echo.id, dry(witness(&proof), Some(pinned)))
+        .await
+        .unwrap();
     assert_eq!(report.root, pinned);
 }
 
@@ -422,7 +431,7 @@ async fn a_witness_that_the_root_does_not_hold_fails_at_once_and_says_what_diffe
     let task = chain.executed(witness(&good), Some(before)).await;
     assert_eq!(task.failure.unwrap().code, "state_not_in_root");
     let engine = &chain.bench.engine;
-    let refused = engine.execute(&Caller::anonymous(), chain.echo.id, witness(&good), Some(before)).await;
+    let refused = engine.execute(&Caller::anonymous(), chain.echo.id, dry(witness(&good), Some(before))).await;
     assert!(matches!(refused, Err(EngineError::Guest { code: "state_not_in_root", .. })), "{refused:?}");
     assert_eq!(node.state().jobs.len(), 0, "nothing was proved of all that");
 }
@@ -434,7 +443,7 @@ async fn a_witness_is_bounded_with_its_openings() {
     let proof = json!({"StateProof": state_proof(chain.domain.id, 3)});
     let many = Value::Array(vec![proof; 20]);
     let engine = &chain.bench.engine;
-    let refused = engine.execute(&Caller::anonymous(), chain.echo.id, many, None).await;
+    let refused = engine.execute(&Caller::anonymous(), chain.echo.id, dry(many, None)).await;
     assert!(matches!(refused, Err(EngineError::Guest { code: "witness_too_large", .. })), "{refused:?}");
 }
 
@@ -454,7 +463,7 @@ async fn pruned_roots_open_nothing_but_the_current_one_does() {
         engine.open_block(&reader, old, id, 0).await.map(drop),
         engine.open_instance(&reader, old).await.map(drop),
         engine.admit(TaskRequest { root: Some(old), ..chain.bench.request() }).await.map(drop),
-        engine.witness(&reader, chain.echo.id, json!([]), Some(old)).await.map(drop),
+        engine.witness(&reader, chain.echo.id, dry(json!([]), Some(old))).await.map(drop),
     ] {
         assert!(matches!(refused, Err(EngineError::RootPruned { root, oldest: 1 }) if root == old), "{refused:?}");
     }

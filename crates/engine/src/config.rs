@@ -52,10 +52,14 @@ pub struct EngineConfig {
     pub retention: Retention,
     /// How long roots can be opened after there is a newer one; `None`: for ever.
     pub keep_roots: Option<Duration>,
+    /// Versions of a program's controller that are kept, the current one among them. Those that tasks may yet need stay beyond that.
+    pub keep_controllers: u64,
     /// With less free on the store's disk, nothing new is taken.
     pub min_free_bytes: u64,
     /// With a store larger than this, nothing new is taken.
     pub max_store_bytes: Option<u64>,
+    /// Which runs of controllers are recorded.
+    pub recordings: RecordingSettings,
     /// How webhooks are sent.
     pub webhooks: WebhookSettings,
     /// What controllers may reach.
@@ -119,11 +123,39 @@ impl Default for EngineConfig {
             proof_deadlines: ProofDeadlines::default(),
             retention: Retention::default(),
             keep_roots: None,
+            keep_controllers: 32,
             min_free_bytes: 512 << 20,
             max_store_bytes: None,
+            recordings: RecordingSettings::default(),
             webhooks: WebhookSettings::default(),
             network: NetworkSettings::default(),
         }
+    }
+}
+
+/// Which runs of controllers are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordingSettings {
+    /// Which.
+    pub which: Recordings,
+    /// The longest recording that is kept, in bytes.
+    pub bytes: usize,
+}
+
+/// Whose runs are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recordings {
+    /// Nobody's.
+    Never,
+    /// Those of tasks and dry runs that ask for it.
+    Asked,
+    /// These, and of the other tasks of programs' owners those that fail.
+    Failed,
+}
+
+impl Default for RecordingSettings {
+    fn default() -> Self {
+        Self { which: Recordings::Asked, bytes: 16 << 20 }
     }
 }
 

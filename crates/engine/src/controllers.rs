@@ -1,6 +1,6 @@
 //! Running a controller, a program's or a domain's: loaded once, in a bounded number at a time, on threads that may block.
 
-use coprocessor_sandbox::{Artifact, Call, Execution, Export, Limits, Module, Progress, Role, Run, Waiting};
+use coprocessor_sandbox::{Artifact, Call, Execution, Export, Limits, Module, Progress, Recorder, Role, Run, Waiting};
 use coprocessor_store::VolumeWrite;
 use coprocessor_types::{BlobDigest, DomainId, ProgramId, Root};
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub(crate) struct ControllerCall {
     pub(crate) export: Export,
     pub(crate) args: Value,
     pub(crate) root: Root,
+    /// Where the run is written down, if it is.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// What became of it.
@@ -87,7 +89,8 @@ impl Inner {
         let _room = rooms.acquire().await.map_err(stopping)?;
         let mut host = ControllerHost::new(Arc::clone(self), call.subject, call.root);
         let program = call.subject.id();
-        let call = Call { export: call.export, args: call.args, program, root: call.root, limits };
+        let ControllerCall { export, args, root, recorder, .. } = call;
+        let call = Call { export, args, program, root, recorder, limits };
         let mut execution = self.sandbox.begin(&module, call);
         loop {
             let slot = Arc::clone(&self.controller_slots).acquire_owned().await.map_err(stopping)?;

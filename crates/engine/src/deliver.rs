@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coprocessor_sandbox::Export;
-use coprocessor_store::{EventKind, StepOutcome, Task};
+use coprocessor_store::{EventKind, Stage, StepOutcome, Task};
 use coprocessor_types::PublicInputs;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,17 +29,20 @@ impl Inner {
         place: &Place,
     ) -> Result<StepOutcome, StepError> {
         let args = self.delivery(task).await?;
+        let recorder = self.recorder(task);
         let call = ControllerCall {
             subject: Subject::Program(task.program),
             controller: task.controller,
             export: Export::Entrypoint,
             args,
             root: task.root,
+            recorder: recorder.clone(),
         };
         let ControllerRun { run, write, store_away } = tokio::select! {
             () = held.ended() => return Err(StepError::Superseded),
             run = self.run_step(call, place) => run.map_err(step_error)?,
         };
+        self.keep_recording(task, Stage::Deliver, recorder, &run).await;
         let result = run.result.map_err(|error| run_error(&error, &run.log, &run.usage, store_away))?;
         let event = EventKind { name: "delivered".into(), detail: json!({"log": run.log, "usage": run.usage}) };
         Ok(StepOutcome::Delivered { volume: write, result: result.unwrap_or(Value::Null), event })

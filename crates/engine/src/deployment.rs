@@ -1,4 +1,4 @@
-//! Deploying programs, replacing controllers, removing programs.
+//! Deploying programs, removing programs.
 
 use bytes::Bytes;
 use coprocessor_prover::NodeError;
@@ -51,6 +51,7 @@ impl Engine {
         let inner = &self.inner;
         inner.check_room()?;
         let volume_size = self.check_settings(&deployment)?;
+        let asked_size = deployment.volume_size;
         let quota = self.limits(&caller.owner).await?.programs;
         let id = ProgramId::derive(&deployment.circuit, deployment.nonce);
         if let Some(program) = inner.store.program(id).await? {
@@ -68,6 +69,7 @@ impl Engine {
         let program = NewProgram {
             id,
             owner: caller.owner.clone(),
+            key: caller.key,
             name: deployment.name,
             public: deployment.public,
             backend: deployment.backend,
@@ -83,29 +85,11 @@ impl Engine {
                 tracing::info!(program = %id, name = program.name, owner = %program.owner, backend = %program.backend, "program deployed");
                 Ok(Deployed::New(program))
             }
-            InsertProgram::Exists(program) => is_same(caller, &asked, &program).map(|()| Deployed::Same(program)),
+            InsertProgram::Exists(program) => {
+                is_same(caller, &asked, asked_size, &program).map(|()| Deployed::Same(program))
+            }
             InsertProgram::QuotaFull => Err(EngineError::ProgramQuota { limit: quota }),
         }
-    }
-
-    /// Gives a program another controller. Tasks admitted before keep theirs.
-    ///
-    /// # Errors
-    /// Not a controller; a program that is unknown or not the caller's; a full store.
-    pub async fn set_controller(
-        &self,
-        caller: &Caller,
-        id: ProgramId,
-        controller: Bytes,
-    ) -> Result<Program, EngineError> {
-        self.owned(caller, Scope::Deploy, id).await?;
-        let inner = &self.inner;
-        inner.check_room()?;
-        inner.check_controller(controller.clone(), Role::Program).await?;
-        let digest = inner.store.put_blob(controller).await?;
-        let program = inner.store.set_controller(id, digest).await?;
-        tracing::info!(program = %id, controller = %digest, "controller replaced");
-        program.ok_or(EngineError::UnknownProgram(id))
     }
 
     /// Removes a program with its volume and tasks.
@@ -157,12 +141,13 @@ fn is_callers(caller: &Caller, there: &Program) -> Result<(), EngineError> {
     }
 }
 
-/// Whether the program that is there is the one that was to be deployed.
-fn is_same(caller: &Caller, asked: &NewProgram, there: &Program) -> Result<(), EngineError> {
+/// Whether the program that is there is the one that was to be deployed. Its volume may have another size by now than
+/// programs are given unasked.
+fn is_same(caller: &Caller, asked: &NewProgram, asked_size: Option<u64>, there: &Program) -> Result<(), EngineError> {
     is_callers(caller, there)?;
     let other = if there.controller != asked.controller {
         "controller"
-    } else if there.volume_size != asked.volume_size {
+    } else if asked_size.is_some_and(|size| there.volume_size != size) {
         "volume size"
     } else if there.public != asked.public {
         "visibility"

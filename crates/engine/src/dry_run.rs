@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coprocessor_prover::NodeError;
-use coprocessor_sandbox::{Export, RunError, Usage};
+use coprocessor_sandbox::{Export, Recorder, RunError, Usage};
 use coprocessor_store::{Program, Scope, StoreError};
 use coprocessor_types::{ProgramId, ProofKind, PublicInputs, Root, Witness};
 use serde_json::Value;
@@ -29,6 +29,8 @@ pub struct WitnessReport {
     pub log: Vec<String>,
     /// What it used.
     pub usage: Usage,
+    /// The recording of its run, where it was asked for.
+    pub recording: Option<Bytes>,
 }
 
 /// An execution without a proof.
@@ -44,6 +46,8 @@ pub struct ExecutionReport {
     pub log: Vec<String>,
     /// What the controller used.
     pub usage: Usage,
+    /// The recording of the controller's run, where it was asked for.
+    pub recording: Option<Bytes>,
 }
 
 /// What a call of `entrypoint` came to.
@@ -55,39 +59,63 @@ pub struct CallReport {
     pub log: Vec<String>,
     /// What it used.
     pub usage: Usage,
+    /// The recording of its run, where it was asked for.
+    pub recording: Option<Bytes>,
+}
+
+/// What to run without a task.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct DryRun {
+    /// Arguments for `get_witnesses`.
+    pub args: Value,
+    /// The root to pin to; the current one by default.
+    pub root: Option<Root>,
+    /// Whether the controller's run is to be recorded.
+    pub record: bool,
 }
 
 impl Engine {
     /// Runs `get_witnesses`; what it writes to its volume is dropped.
     ///
     /// # Errors
-    /// A program that is unknown or that the caller does not see; an unknown root; the controller's failure.
+    /// A program that is unknown or that the caller does not see; an unknown root; recording what is not the caller's; the
+    /// controller's failure.
     pub async fn witness(
         &self,
         caller: &Caller,
         program: ProgramId,
-        args: Value,
-        root: Option<Root>,
+        request: DryRun,
     ) -> Result<WitnessReport, EngineError> {
         let program = self.visible(caller, Scope::Prove, program).await?;
-        self.make_witness(&program, args, root).await
+        self.make_witness(caller, &program, request).await
     }
 
     async fn make_witness(
         &self,
+        caller: &Caller,
         program: &Program,
-        args: Value,
-        root: Option<Root>,
+        request: DryRun,
     ) -> Result<WitnessReport, EngineError> {
-        let root = self.inner.pin(root).await?;
-        let ControllerRun { run, store_away, .. } = self.run(program, Export::GetWitnesses, args, root).await?;
-        let result = run.result.map_err(|error| failed(&error, run.log.clone(), store_away))?;
+        let recorder = self.dry_recorder(caller, program, request.record)?;
+        let root = self.inner.pin(request.root).await?;
+        let run = self.run(program, Export::GetWitnesses, request.args, root, recorder.clone()).await?;
+        let ControllerRun { run, store_away, .. } = run;
+        let recording = self.inner.dry_recording(recorder.as_ref(), &run, program.controller).await?;
+        let result = run.result.map_err(|error| failed(&error, &run.log, store_away, recording.clone()))?;
         let witnesses = parse(result).map_err(|message| EngineError::Guest {
             code: "witness_malformed",
             message,
             log: run.log.clone(),
+            recording: recording.clone(),
         })?;
-        Ok(WitnessReport { root, witnesses, log: run.log, usage: run.usage })
+        Ok(WitnessReport { root, witnesses, log: run.log, usage: run.usage, recording })
+    }
+
+    fn dry_recorder(&self, caller: &Caller, program: &Program, record: bool) -> Result<Option<Recorder>, EngineError> {
+        if !record {
+            return Ok(None);
+        }
+        self.inner.may_record(caller, program).map(|()| Some(self.inner.new_recorder()))
     }
 
     /// Runs `get_witnesses` and then the circuit, without proving.
@@ -98,12 +126,13 @@ impl Engine {
         &self,
         caller: &Caller,
         program: ProgramId,
-        args: Value,
-        root: Option<Root>,
+        request: DryRun,
     ) -> Result<ExecutionReport, EngineError> {
         let program = self.visible(caller, Scope::Prove, program).await?;
-        let report = self.make_witness(&program, args, root).await?;
-        let input = Bytes::from(self.inner.circuit_input(report.root, report.witnesses, &report.log).await?);
+        let report = self.make_witness(caller, &program, request).await?;
+        let recording = report.recording;
+        let input = self.inner.circuit_input(report.root, report.witnesses, &report.log).await;
+        let input = Bytes::from(input.map_err(|error| recorded(error, &recording))?);
         let provers = &self.inner.provers;
         let kind = provers.default_kind(&caller.owner, program.backend);
         let wanted = Wanted { owner: &caller.owner, backend: program.backend, kind };
@@ -120,7 +149,7 @@ impl Engine {
         let execution = node
             .execute(program.circuit, input, self.inner.config.execution)
             .await
-            .map_err(|error| circuit_failed(error, &report.log))?;
+            .map_err(|error| recorded(circuit_failed(error, &report.log), &recording))?;
         let inputs = PublicInputs::from_bytes(&execution.public_inputs)
             .map_err(|error| EngineError::Internal(format!("the circuit committed no root: {error}")))?;
         Ok(ExecutionReport {
@@ -129,6 +158,7 @@ impl Engine {
             cycles: execution.cycles,
             log: report.log,
             usage: report.usage,
+            recording,
         })
     }
 
@@ -137,18 +167,43 @@ impl Engine {
     /// # Errors
     /// A program that is unknown or not the caller's; the controller's failure; a volume that kept changing; a full store.
     pub async fn call(&self, caller: &Caller, program: ProgramId, args: Value) -> Result<CallReport, EngineError> {
+        self.call_with(caller, program, args, false).await
+    }
+
+    /// As [`Engine::call`], and records the run.
+    ///
+    /// # Errors
+    /// Besides, where nothing is to be recorded here.
+    pub async fn recorded_call(
+        &self,
+        caller: &Caller,
+        program: ProgramId,
+        args: Value,
+    ) -> Result<CallReport, EngineError> {
+        self.call_with(caller, program, args, true).await
+    }
+
+    async fn call_with(
+        &self,
+        caller: &Caller,
+        program: ProgramId,
+        args: Value,
+        record: bool,
+    ) -> Result<CallReport, EngineError> {
         let program = self.owned(caller, Scope::Deploy, program).await?;
         self.inner.check_room()?;
         let root = self.inner.current_root().await?.root;
         let _turn = self.inner.turns.take(program.id).await;
         for conflicts in 1..=CONFLICTS {
-            let run = self.run(&program, Export::Entrypoint, args.clone(), root).await;
+            let recorder = self.dry_recorder(caller, &program, record)?;
+            let run = self.run(&program, Export::Entrypoint, args.clone(), root, recorder.clone()).await;
             if matches!(run, Err(EngineError::VolumeBusy(_))) {
                 conflict_pause(conflicts).await;
                 continue;
             }
             let ControllerRun { run, write, store_away } = run?;
-            let result = run.result.map_err(|error| failed(&error, run.log.clone(), store_away))?;
+            let recording = self.inner.dry_recording(recorder.as_ref(), &run, program.controller).await?;
+            let result = run.result.map_err(|error| failed(&error, &run.log, store_away, recording.clone()))?;
             if !write.is_empty() {
                 match self.inner.store.write_volume(program.id, write).await {
                     Ok(_) => {}
@@ -160,7 +215,8 @@ impl Engine {
                     Err(error) => return Err(error.into()),
                 }
             }
-            return Ok(CallReport { result: result.unwrap_or(Value::Null), log: run.log, usage: run.usage });
+            let result = result.unwrap_or(Value::Null);
+            return Ok(CallReport { result, log: run.log, usage: run.usage, recording });
         }
         Err(EngineError::VolumeBusy(program.id))
     }
@@ -171,23 +227,34 @@ impl Engine {
         export: Export,
         args: Value,
         root: Root,
+        recorder: Option<Recorder>,
     ) -> Result<ControllerRun, EngineError> {
         let subject = Subject::Program(program.id);
-        let call = ControllerCall { subject, controller: program.controller, export, args, root };
+        let call = ControllerCall { subject, controller: program.controller, export, args, root, recorder };
         self.inner.run_controller(call).await
     }
 }
 
-fn failed(error: &RunError, log: Vec<String>, store_away: bool) -> EngineError {
+/// A guest's failure with the recording of the run before it.
+fn recorded(error: EngineError, recording: &Option<Bytes>) -> EngineError {
+    match error {
+        EngineError::Guest { code, message, log, .. } => {
+            EngineError::Guest { code, message, log, recording: recording.clone() }
+        }
+        other => other,
+    }
+}
+
+fn failed(error: &RunError, log: &[String], store_away: bool, recording: Option<Bytes>) -> EngineError {
     if store_away {
         return StoreError::Unavailable(error.to_string().into()).into();
     }
-    EngineError::Guest { code: error.code(), message: error.to_string(), log }
+    EngineError::Guest { code: error.code(), message: error.to_string(), log: log.to_vec(), recording }
 }
 
 fn circuit_failed(error: NodeError, log: &[String]) -> EngineError {
     if error.is_deterministic() {
-        EngineError::Guest { code: error.code(), message: error.to_string(), log: log.to_vec() }
+        EngineError::Guest { code: error.code(), message: error.to_string(), log: log.to_vec(), recording: None }
     } else {
         EngineError::Node(error)
     }

@@ -1,11 +1,14 @@
 //! Every way the engine can refuse or fail a request.
 
+use bytes::Bytes;
 use coprocessor_prover::NodeError;
 use coprocessor_prover::verify::VerifyError;
 use coprocessor_store::{Block, DeliveryId, KeyId, MAX_PAYLOAD, Scope, StoreError, WebhookId};
 use coprocessor_types::{Backend, BlockNumber, DomainId, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use coprocessor_vfs::VfsError;
 use std::time::Duration;
+
+use crate::ImageRefusal;
 
 /// Why a request was not done. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,17 @@ pub enum EngineError {
     /// No such program.
     #[error("there is no program {0}; deploy it first")]
     UnknownProgram(ProgramId),
+    /// No such version of a program's controller, or not any more.
+    #[error(
+        "program {program} has no version {number} of its controller; GET /api/v1/programs/{program}/controller/versions \
+         lists those that are kept"
+    )]
+    UnknownVersion {
+        /// The program.
+        program: ProgramId,
+        /// The version asked for.
+        number: u64,
+    },
     /// No such task.
     #[error("there is no task {0}")]
     UnknownTask(TaskId),
@@ -208,6 +222,15 @@ pub enum EngineError {
     /// There was a proof, and it has been kept for as long as proofs are kept here.
     #[error("the proof of task {0} has aged out; ask for it again")]
     ProofExpired(TaskId),
+    /// Nothing was recorded of the task, or it is not kept any more.
+    #[error(
+        "there is no recording of task {0}: runs are recorded where the task asks for it with `record`, and kept for as long as \
+         recordings are kept here"
+    )]
+    NoRecording(TaskId),
+    /// The operator wants nothing recorded.
+    #[error("this service records no runs; who runs it can allow it with --record")]
+    RecordingsOff,
     /// The verifying key is not known.
     #[error("the verifying key of program {0} is not known yet: no prover node has set its circuit up")]
     NoVerifyingKey(ProgramId),
@@ -220,10 +243,29 @@ pub enum EngineError {
         message: String,
         /// What the controller logged.
         log: Vec<String>,
+        /// The recording of the controller's run, where it was asked for.
+        recording: Option<Bytes>,
     },
     /// A file operation was refused.
     #[error(transparent)]
     Volume(#[from] VfsError),
+    /// An image is not what may take a volume's place.
+    #[error(transparent)]
+    InvalidImage(Box<ImageRefusal>),
+    /// An image is larger than a volume may be.
+    #[error("the image is larger than a volume may be here, which is {limit} bytes")]
+    ImageTooLarge {
+        /// The most bytes of a volume.
+        limit: u64,
+    },
+    /// Raw storage is larger than a controller could be given.
+    #[error("raw storage of {got} bytes is over the limit of {limit}, which is what a controller can be given")]
+    RawTooLarge {
+        /// The bytes to be kept.
+        got: usize,
+        /// The most.
+        limit: usize,
+    },
     /// Others kept writing to the volume.
     #[error("the volume of program {0} kept changing; try again")]
     VolumeBusy(ProgramId),

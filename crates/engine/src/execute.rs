@@ -1,7 +1,7 @@
 //! queued → executing → proving: the controller makes the witness.
 
 use coprocessor_sandbox::{Export, RunError, Usage};
-use coprocessor_store::{EventKind, StepOutcome, Task};
+use coprocessor_store::{EventKind, Stage, StepOutcome, Task};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -22,17 +22,20 @@ impl Inner {
         held: &HeldClaim,
         place: &Place,
     ) -> Result<StepOutcome, StepError> {
+        let recorder = self.recorder(task);
         let call = ControllerCall {
             subject: Subject::Program(task.program),
             controller: task.controller,
             export: Export::GetWitnesses,
             args: task.args.clone(),
             root: task.root,
+            recorder: recorder.clone(),
         };
         let ControllerRun { run, write, store_away } = tokio::select! {
             () = held.ended() => return Err(StepError::Superseded),
             run = self.run_step(call, place) => run.map_err(step_error)?,
         };
+        self.keep_recording(task, Stage::Execute, recorder, &run).await;
         let result = run.result.map_err(|error| run_error(&error, &run.log, &run.usage, store_away))?;
         let witnesses = parse(result).map_err(|message| {
             let reason = Reason::new("witness_malformed", message);
@@ -61,7 +64,7 @@ pub(crate) fn step_error(error: EngineError) -> StepError {
     match error {
         EngineError::Store(error) => error.into(),
         EngineError::VolumeBusy(_) => StepError::VolumeConflict,
-        EngineError::Guest { code, message, log } => {
+        EngineError::Guest { code, message, log, .. } => {
             StepError::Deterministic(Reason::new(code, message).with("log", json!(log)))
         }
         EngineError::RootPruned { .. } => StepError::Deterministic(Reason::new("root_pruned", error.to_string())),

@@ -165,6 +165,7 @@ mod tests {
             attempts,
             priority: 0,
             deadline: None,
+            record: false,
             node: None,
             created_at: Timestamp::now(),
             updated_at: Timestamp::now(),

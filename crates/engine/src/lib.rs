@@ -23,6 +23,7 @@ mod handover;
 mod heartbeat;
 mod history;
 mod host;
+mod images;
 mod keys;
 mod lasting;
 mod legacy_proof;
@@ -36,6 +37,7 @@ mod prove;
 mod provers;
 mod queries;
 mod recent;
+mod recordings;
 mod roots;
 mod runner;
 mod step;
@@ -44,6 +46,7 @@ mod testing;
 mod turns;
 mod upkeep;
 mod verification;
+mod versions;
 mod volumes;
 #[cfg(test)]
 mod waits;
@@ -59,14 +62,17 @@ use std::sync::Arc;
 pub use admission::TaskRequest;
 pub use blocks::{Appended, AppendedBlock, MAX_APPEND};
 pub use caller::{Caller, Scopes};
-pub use config::{CircuitSetup, EngineConfig, ProofDeadlines, RetryPolicy, Workers};
+pub use config::{CircuitSetup, EngineConfig, ProofDeadlines, RecordingSettings, Recordings, RetryPolicy, Workers};
 pub use deployment::{Deployed, Deployment};
 pub use domains::{DomainName, DomainNameError, DomainRequest, Registered};
-pub use dry_run::{CallReport, ExecutionReport, WitnessReport};
+pub use dry_run::{CallReport, DryRun, ExecutionReport, WitnessReport};
 pub use error::EngineError;
-pub use files::{DirectoryListing, FileOrDirectory};
+pub use files::{DirectoryListing, FileOrDirectory, VolumeSpace};
+pub use images::{ImageRefusal, ImageUpload, NewImage};
 pub use keys::new_key;
-pub use network::{HttpRule, HttpRuleError, NetworkSettings, RpcEndpoint, RpcEndpointError, RpcEndpoints};
+pub use network::{
+    HttpRule, HttpRuleError, NetworkSettings, RpcEndpoint, RpcEndpointError, RpcEndpoints, RpcMethodError, RpcMethods,
+};
 pub use owners::OwnerLimits;
 pub use pool::{NodeView, PoolSettings, ProverPool, ProverSource};
 pub use provers::NodeRegistration;
@@ -99,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) config: EngineConfig,
     pub(crate) claims: heartbeat::Claims,
     pub(crate) turns: turns::Turns,
+    pub(crate) arriving: images::Arriving,
     pub(crate) handover: handover::Handover,
     pub(crate) circuits: prove::Circuits,
     pub(crate) upkeep: upkeep::Upkeep,
@@ -148,6 +155,7 @@ impl Engine {
                 config,
                 claims,
                 turns: turns::Turns::default(),
+                arriving: images::Arriving::default(),
                 handover: handover::Handover::default(),
                 circuits: prove::Circuits::default(),
                 upkeep: upkeep::Upkeep::default(),

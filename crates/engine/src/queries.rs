@@ -33,16 +33,6 @@ impl Engine {
         Ok(self.inner.store.programs(caller.lists(reader)?, after, limit).await?)
     }
 
-    /// A program with its controller's WebAssembly.
-    ///
-    /// # Errors
-    /// No such program, or none that the caller sees.
-    pub async fn controller(&self, caller: &Caller, id: ProgramId) -> Result<(Program, Bytes), EngineError> {
-        let program = self.visible(caller, Scope::Read, id).await?;
-        let content = self.inner.store.blob(program.controller).await?;
-        Ok((program, content))
-    }
-
     /// A program with its circuit.
     ///
     /// # Errors

@@ -225,6 +225,7 @@ impl Bench {
         let program = NewProgram {
             id: ProgramId::derive(&testing::echo(), 0),
             owner: OwnerId::anonymous(),
+            key: None,
             name: "echo".into(),
             public: false,
             backend: Backend::Sp1,
@@ -257,6 +258,7 @@ impl Bench {
             root: None,
             priority: 0,
             deadline: None,
+            record: false,
             idempotency_key: None,
         }
     }

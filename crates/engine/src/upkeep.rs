@@ -143,8 +143,17 @@ impl Inner {
             }
         }
         if removed != Collected::default() {
-            let Collected { witnesses, proofs, tasks, deliveries, blobs, blob_bytes, .. } = removed;
-            tracing::info!(witnesses, proofs, tasks, deliveries, blobs, blob_bytes, "removed what was too old");
+            let Collected { witnesses, proofs, recordings, tasks, deliveries, blobs, blob_bytes, .. } = removed;
+            tracing::info!(
+                witnesses,
+                proofs,
+                recordings,
+                tasks,
+                deliveries,
+                blobs,
+                blob_bytes,
+                "removed what was too old"
+            );
         }
         let roots = match self.prune_roots().await {
             Ok(roots) => roots,
@@ -287,6 +296,7 @@ fn low(config: &EngineConfig, usage: &StorageUsage, was_low: bool) -> Option<Low
 fn add(sum: &mut Collected, bite: &Collected) {
     sum.witnesses += bite.witnesses;
     sum.proofs += bite.proofs;
+    sum.recordings += bite.recordings;
     sum.tasks += bite.tasks;
     sum.deliveries += bite.deliveries;
     sum.blobs += bite.blobs;

@@ -153,6 +153,7 @@ async fn waiting_runs_hold_no_view_of_the_store() {
                     export: coprocessor_sandbox::Export::Entrypoint,
                     args,
                     root: coprocessor_types::Root::default(),
+                    recorder: None,
                 };
                 bench.engine.inner.run_controller(call).await.map(|run| run.run.result)
             })

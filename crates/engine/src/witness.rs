@@ -12,7 +12,7 @@ const SHOWN: usize = 32;
 
 /// A failure for the controller's author: the same would happen again.
 fn guest(code: &'static str, message: String, log: &[String]) -> EngineError {
-    EngineError::Guest { code, message, log: log.to_vec() }
+    EngineError::Guest { code, message, log: log.to_vec(), recording: None }
 }
 
 /// The list of witnesses that `get_witnesses` returned.

@@ -54,13 +54,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("coprocessor-prover-node", &["coprocessor-types", "coprocessor-prover", "coprocessor-prover-sp1"]),
     ("coprocessor-state-proof", &["coprocessor-ethereum"]),
-    ("coprocessor-cli", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build"]),
+    ("coprocessor-cli", &["coprocessor-types", "coprocessor-sandbox", "coprocessor-api", "coprocessor-guest-build"]),
     ("coprocessor-chaos", &["coprocessor-types", "coprocessor-api", "coprocessor-test-servers"]),
     ("xtask", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build", "coprocessor-test-servers"]),
 ];
 
 /// Rooms that hold tests alone; they may use any room.
-const TEST_ROOMS: &[&str] = &["coprocessor-e2e"];
+const TEST_ROOMS: &[&str] = &["coprocessor-e2e", "coprocessor-fuzz"];
 
 /// Who alone knows a thing: crates with these names, directly or as development dependencies too.
 const KNOWN_BY: &[(&str, &[&str])] = &[

@@ -87,7 +87,7 @@ impl Exchange {
         self.at(method, &segments, patience)
     }
 
-    /// A request for a path of a volume.
+    /// A request for a path of a volume, which may end with a slash.
     pub(super) fn file_request(
         &self,
         method: Method,
@@ -102,6 +102,10 @@ impl Exchange {
                 return Err(ClientError::BadPath { path: path.to_owned(), segment: segment.to_owned() });
             }
             segments.push(segment);
+        }
+        if path.ends_with('/') && segments.len() > 3 {
+            // As it was given: a directory.
+            segments.push("");
         }
         self.request(method, &segments, patience)
     }
@@ -137,9 +141,9 @@ impl Exchange {
         self.send(self.request(Method::DELETE, path, Patience::Work)?).await.map(drop)
     }
 
-    pub(super) async fn download(&self, path: &[&str]) -> Result<Download, ClientError> {
+    pub(super) async fn download(&self, path: &[&str], query: &[(&str, String)]) -> Result<Download, ClientError> {
         let request = self.request(Method::GET, path, Patience::Work)?.header(ACCEPT, "application/octet-stream");
-        self.send(request).await.map(Download::new)
+        self.send(request.query(query)).await.map(Download::new)
     }
 
     pub(super) async fn live(&self) -> Result<(), ClientError> {
@@ -283,6 +287,9 @@ mod tests {
         let program = ProgramId([1; 32]);
         let expected = format!("http://h:1/x/api/v1/programs/{program}/files/a%20b/c%3F");
         assert_eq!(url_of("http://h:1/x/", &program, "/a b//c?").unwrap(), expected);
+        assert_eq!(url_of("http://h:1/x/", &program, "a b/c?/").unwrap(), expected + "/");
+        let root = format!("http://h:1/api/v1/programs/{program}/files");
+        assert_eq!(url_of("http://h:1", &program, "/").unwrap(), root);
         assert_eq!(Exchange::new("http://h:1/x/").unwrap().base_url(), "http://h:1/x");
     }
 

@@ -9,7 +9,7 @@ mod store;
 pub(crate) use duration::{Keep, duration};
 pub(crate) use keys::{CreateKey, KeysCommand, ListKeys, RevokeKey};
 pub(crate) use network::NetworkArgs;
-pub(crate) use serve::{MockArgs, ServeArgs};
+pub(crate) use serve::{MockArgs, Record, ServeArgs};
 pub(crate) use store::StoreArgs;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};

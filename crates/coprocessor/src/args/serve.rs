@@ -75,12 +75,32 @@ pub(crate) struct WorkArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) controller_memory_mib: Option<u32>,
     /// Size of a new program's volume in MiB.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(3..=2047))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(3..=2048))]
     pub(crate) volume_mib: u32,
+    /// Largest volume in MiB: that a program may be deployed with, and that an image which is uploaded may bring.
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(3..=2048))]
+    pub(crate) max_volume_mib: u32,
+    /// Which runs of controllers are recorded, to be replayed by their programs' owners.
+    #[arg(long, value_enum, default_value_t = Record::Asked)]
+    pub(crate) record: Record,
+    /// Longest recording that is kept in MiB.
+    #[arg(long, default_value_t = 16, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) record_mib: u32,
     /// A host that webhooks, and prover nodes that owners bring, may be at though it is inside this network; may be given several
     /// times.
     #[arg(long, env = "COPROCESSOR_WEBHOOK_ALLOW", value_name = "HOST[:PORT]", value_delimiter = ',')]
     pub(crate) webhook_allow: Vec<AllowedHost>,
+}
+
+/// Which runs of controllers are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Record {
+    /// None, whoever asks.
+    Never,
+    /// Those of tasks and dry runs that ask for it.
+    Asked,
+    /// These, and of other tasks of a program's owner those that fail.
+    Failed,
 }
 
 #[derive(ClapArgs, Debug, Clone)]
@@ -128,6 +148,13 @@ pub(crate) struct KeepArgs {
     /// current root always can.
     #[arg(long, default_value = "forever", value_name = "TIME")]
     pub(crate) keep_roots: Keep,
+    /// How long recordings of controllers' runs are kept.
+    #[arg(long, default_value = "7d", value_name = "TIME")]
+    pub(crate) keep_recordings: Keep,
+    /// Versions of each program's controller that are kept, the current one among them. Those of unfinished and of failed tasks stay
+    /// beyond that.
+    #[arg(long, default_value_t = 32, value_name = "VERSIONS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) keep_controllers: u32,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

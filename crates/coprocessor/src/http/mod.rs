@@ -1,6 +1,7 @@
 //! HTTP: routes, documents, and what happens around every request.
 
 mod auth;
+mod controllers;
 mod domains;
 mod events;
 mod extract;
@@ -111,7 +112,7 @@ impl Modify for Codes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let mut text = document.info.description.take().unwrap_or_default();
         text.push_str(
-            "\n\nRequests that change something (`POST`, `PUT`, `DELETE`) count against their owner's rate: answers carry \
+            "\n\nRequests that change something (`POST`, `PUT`, `PATCH`, `DELETE`) count against their owner's rate: answers carry \
              `RateLimit-Policy` and `RateLimit`, and a refusal `Retry-After`.\n\n| code | status | meaning |\n|---|---|---|\n",
         );
         for code in Code::ALL {
@@ -134,7 +135,9 @@ fn gated_routes() -> OpenApiRouter<Service> {
         .routes(routes!(wellness::storage))
         .routes(routes!(programs::deploy, programs::list))
         .routes(routes!(programs::show, programs::delete))
-        .routes(routes!(programs::controller, programs::set_controller))
+        .routes(routes!(controllers::show, controllers::set))
+        .routes(routes!(controllers::versions))
+        .routes(routes!(controllers::rollback))
         .routes(routes!(programs::circuit))
         .routes(routes!(programs::verifying_key))
         .routes(routes!(runs::witness))
@@ -146,10 +149,13 @@ fn gated_routes() -> OpenApiRouter<Service> {
         .routes(routes!(events::events))
         .routes(routes!(events::owner_events))
         .routes(routes!(tasks::proof))
+        .routes(routes!(tasks::recording))
         .routes(routes!(tasks::retry))
         .routes(routes!(files::root))
-        .routes(routes!(files::read, files::write, files::remove))
-        .routes(routes!(files::image))
+        .routes(routes!(files::read, files::write, files::rename, files::remove))
+        .routes(routes!(files::image, files::replace_image))
+        .routes(routes!(files::volume))
+        .routes(routes!(files::raw, files::set_raw))
         .routes(routes!(domains::add, domains::list))
         .routes(routes!(domains::show))
         .routes(routes!(domains::controller, domains::set_controller))

@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use coprocessor_api::{Code, Problem};
 use coprocessor_engine::EngineError;
 use coprocessor_prover::{NodeError, verify::VerifyError};
@@ -56,9 +57,10 @@ impl Failure {
         self
     }
 
-    fn guest(code: &str, message: String, log: Vec<String>) -> Self {
+    fn guest(code: &str, message: String, log: Vec<String>, recording: Option<Bytes>) -> Self {
         let mut problem = Problem::with_code(Code::GuestFailed, code, message);
         problem.log = log;
+        problem.recording = convert::recording(recording);
         Self::of(problem)
     }
 
@@ -91,7 +93,9 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let detail = error.to_string();
         let code = match error {
-            EngineError::Guest { code, message, log } => return Self::guest(code, message, log),
+            EngineError::Guest { code, message, log, recording } => {
+                return Self::guest(code, message, log, recording);
+            }
             EngineError::Store(error) => return error.into(),
             EngineError::Volume(error) => return error.into(),
             EngineError::Node(error) => return error.into(),
@@ -116,6 +120,9 @@ impl From<EngineError> for Failure {
             EngineError::Priority { .. } => Code::InvalidBody,
             EngineError::ProofExpired(_) => Code::ProofExpired,
             EngineError::UnknownProgram(_) => Code::UnknownProgram,
+            EngineError::UnknownVersion { .. } => Code::UnknownVersion,
+            EngineError::NoRecording(_) => Code::NoRecording,
+            EngineError::RecordingsOff => Code::RecordingsOff,
             EngineError::UnknownTask(_) => Code::UnknownTask,
             EngineError::UnknownRoot(_) => Code::UnknownRoot,
             EngineError::UnknownProver(_) => Code::UnknownProver,
@@ -145,6 +152,8 @@ impl From<EngineError> for Failure {
                 failure.0.problem.log = log;
                 return failure;
             }
+            EngineError::InvalidImage(_) => Code::InvalidImage,
+            EngineError::ImageTooLarge { .. } | EngineError::RawTooLarge { .. } => Code::TooLarge,
             EngineError::VolumeBusy(_) => Code::VolumeBusy,
             EngineError::NoProver(_) => Code::NoProver,
         };
@@ -180,7 +189,10 @@ impl From<VfsError> for Failure {
             VfsError::IsADirectory { .. }
             | VfsError::NotADirectory { .. }
             | VfsError::DirectoryNotEmpty { .. }
-            | VfsError::RemoveRoot => Self::new(Code::FileConflict, detail),
+            | VfsError::RemoveRoot
+            | VfsError::MoveRoot
+            | VfsError::MoveIntoItself { .. }
+            | VfsError::InTheWay { .. } => Self::new(Code::FileConflict, detail),
             VfsError::NoSpace { .. } | VfsError::RootDirectoryFull { .. } | VfsError::DirectoryFull { .. } => {
                 Self::new(Code::VolumeFull, detail)
             }
@@ -197,7 +209,7 @@ impl From<NodeError> for Failure {
             NodeError::BadAddress { .. } | NodeError::Insecure { .. } => Self::new(Code::InvalidProver, detail),
             NodeError::BadCircuit { .. } => Self::new(Code::InvalidCircuit, detail),
             NodeError::CircuitFailed { .. } | NodeError::CycleLimit { .. } => {
-                Self::guest(error.code(), detail, Vec::new())
+                Self::guest(error.code(), detail, Vec::new(), None)
             }
             _ => Self::new(Code::NoProver, detail),
         }
@@ -259,7 +271,8 @@ mod tests {
         let unknown = EngineError::UnknownProgram(ProgramId::default());
         assert_eq!(status(unknown), (404, "unknown_program".into()));
         assert_eq!(status(StoreError::Full), (507, "storage_full".into()));
-        let guest = EngineError::Guest { code: "out_of_fuel", message: "x".into(), log: vec!["l".into()] };
+        let guest =
+            EngineError::Guest { code: "out_of_fuel", message: "x".into(), log: vec!["l".into()], recording: None };
         let problem = Failure::from(guest).0.problem;
         assert_eq!((problem.status, problem.code.as_str(), problem.log.len()), (422, "out_of_fuel", 1));
         assert_eq!(status(VfsError::RemoveRoot), (409, "file_conflict".into()));

@@ -1,4 +1,4 @@
-//! Programs: deploying, listing, their parts.
+//! Programs: deploying, listing, their parts but the controller.
 
 use axum::{
     Json,
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     auth::Who,
-    extract::{Body, Params, PathProgram, Raw, limit, owner, too_large},
+    extract::{Body, Params, PathProgram, limit, owner, too_large},
     problem::Failure,
 };
 use crate::convert;
@@ -176,32 +176,6 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Failure> {
     engine.delete_program(&caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The controller's WebAssembly.
-#[utoipa::path(get, path = "/api/v1/programs/{program}/controller", tag = "programs", params(("program" = String, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "application/wasm"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn controller(
-    State(engine): State<Engine>,
-    Who(caller): Who,
-    PathProgram(id): PathProgram,
-) -> Result<Response, Failure> {
-    let (program, content) = engine.controller(&caller, id).await?;
-    Ok(blob(content, program.controller, "application/wasm"))
-}
-
-/// Replace the controller. New tasks use it; admitted ones finish with theirs.
-#[utoipa::path(put, path = "/api/v1/programs/{program}/controller", tag = "programs", params(("program" = String, Path)),
-    request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 200, body = ProgramView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn set_controller(
-    State(engine): State<Engine>,
-    Who(caller): Who,
-    PathProgram(id): PathProgram,
-    Raw(controller): Raw,
-) -> Result<Json<ProgramView>, Failure> {
-    Ok(Json(convert::program(engine.set_controller(&caller, id, controller).await?)))
 }
 
 /// The circuit.

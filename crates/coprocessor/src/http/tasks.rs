@@ -8,7 +8,7 @@ use axum::{
 };
 use coprocessor_api::{Code, Problem, ProofView, TaskList, TaskRequest, TaskView};
 use coprocessor_engine::{Caller, Engine};
-use coprocessor_store::{Cursor, TaskFilter, TaskState};
+use coprocessor_store::{Cursor, Stage, TaskFilter, TaskState};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -43,6 +43,13 @@ pub(super) struct ListParams {
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+pub(super) struct RecordingParams {
+    /// Of the run in this stage, `execute` or `deliver`; by default of the last one that was recorded.
+    stage: Option<String>,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ShowParams {
     /// Answer once the task has finished, or after this many seconds, 0 to 60, with the task as it is then.
     wait: Option<u64>,
@@ -73,6 +80,7 @@ pub(super) async fn submit(
         root: root(request.root.as_deref())?,
         priority: request.priority,
         deadline: request.deadline_seconds.map(Duration::from_secs),
+        record: request.record,
         idempotency_key: idempotency_key(&headers)?,
     };
     let task = engine.admit(request).await?;
@@ -173,6 +181,31 @@ pub(super) async fn proof(
         return Ok((media, bundle.proof).into_response());
     }
     Ok(Json(convert::proof(bundle)).into_response())
+}
+
+/// What the task's controller asked of the service and was answered, to be run again by `cargo coprocessor replay`.
+///
+/// Recorded where the task asks for it with `record`; lines of JSON, of which the last is the controller itself.
+#[utoipa::path(get, path = "/api/v1/tasks/{task}/recording", tag = "tasks", params(("task" = String, Path), RecordingParams),
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-ndjson"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn recording(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathTask(id): PathTask,
+    Params(params): Params<RecordingParams>,
+) -> Result<Response, Failure> {
+    let stage = match params.stage.as_deref() {
+        None => None,
+        Some("execute") => Some(Stage::Execute),
+        Some("deliver") => Some(Stage::Deliver),
+        Some(other) => {
+            let detail = format!("`{other}` is no stage in which a controller runs; expected execute or deliver");
+            return Err(Failure::new(Code::InvalidParameter, detail));
+        }
+    };
+    let (_, recording) = engine.recording(&caller, id, stage).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], recording).into_response())
 }
 
 /// Whether the client asks for just that media type.

@@ -48,6 +48,17 @@ pub(crate) fn controller_that(body: &str) -> Vec<u8> {
     controller(&format!(r#"(func $main (export "get_witnesses") {body}) (func (export "entrypoint"))"#))
 }
 
+/// A controller for the hello circuit whose entrypoint returns `number`, one digit.
+pub(crate) fn numbered(number: u8) -> Vec<u8> {
+    controller(&format!(
+        r#"
+        (data (i32.const 0) "[{{\"Data\":[87]}}]")
+        (data (i32.const 64) "{number}")
+        (func (export "get_witnesses") (drop (call $ret (i32.const 0) (i32.const 15))))
+        (func (export "entrypoint") (drop (call $ret (i32.const 64) (i32.const 1))))"#
+    ))
+}
+
 fn controller(functions: &str) -> Vec<u8> {
     wat::parse_str(format!(
         r#"(module

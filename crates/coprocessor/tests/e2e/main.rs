@@ -6,6 +6,7 @@
 mod backup;
 mod bad_input;
 mod cluster;
+mod controllers;
 mod deadlines;
 mod disk;
 mod documents;
@@ -20,6 +21,7 @@ mod limits;
 mod process;
 mod programs;
 mod provers;
+mod recordings;
 mod scopes;
 mod service;
 mod start;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use coprocessor_engine::{
-    Caller, ClaimKey, Deployed, DomainRequest, Engine, EngineError, NodeRegistration, ProofClaim, Scopes, new_key,
+    Caller, ClaimKey, Deployed, DomainRequest, DryRun, Engine, EngineError, NodeRegistration, ProofClaim, Scopes,
+    new_key,
 };
 use coprocessor_store::{DeliveryId, KeyId, Owner, Quotas, Scope, TaskFilter, TrustPolicy, Webhook, WebhookId};
 use coprocessor_types::{DomainId, OwnerId, ProgramId, ProofKind, Root, TaskId};
@@ -101,24 +102,28 @@ macro_rules! rows {
 fn rows() -> Vec<Row> {
     rows! {
         program Read ReadsProgram |e, c, t, p| e.program(c, p);
-        controller Read ReadsProgram |e, c, t, p| e.controller(c, p);
+        controller Read ReadsProgram |e, c, t, p| e.controller(c, p, None);
+        controller_versions Read ReadsProgram |e, c, t, p| e.controller_versions(c, p, None, 10);
         circuit Read ReadsProgram |e, c, t, p| e.circuit(c, p);
         verifying_key Read ReadsProgram |e, c, t, p| e.verifying_key(c, p);
         read_path Read ReadsProgram |e, c, t, p| e.read_path(c, p, "/".into());
         image Read ReadsProgram |e, c, t, p| e.image(c, p);
         verify Read ReadsProgram |e, c, t, p| e.verify(c, claim(p));
         admit Prove ReadsProgram |e, c, t, p| e.admit(request(c, p));
-        witness Prove ReadsProgram |e, c, t, p| e.witness(c, p, json!({"name": "World"}), None);
-        execute Prove ReadsProgram |e, c, t, p| e.execute(c, p, json!({"name": "World"}), None);
+        witness Prove ReadsProgram |e, c, t, p| e.witness(c, p, dry());
+        execute Prove ReadsProgram |e, c, t, p| e.execute(c, p, dry());
         call Deploy ChangesProgram |e, c, t, p| e.call(c, p, json!({}));
         write_file Deploy ChangesProgram |e, c, t, p| e.write_file(c, p, "a.txt".into(), Bytes::from_static(b"a"));
         remove_path Deploy ChangesProgram |e, c, t, p| e.remove_path(c, p, "a.txt".into());
+        recorded_call Deploy ChangesProgram |e, c, t, p| e.recorded_call(c, p, json!({}));
         set_controller Deploy ChangesProgram |e, c, t, p| e.set_controller(c, p, Bytes::new());
+        set_controller_version Deploy ChangesProgram |e, c, t, p| e.set_controller_version(c, p, 1);
         delete_program Deploy ChangesProgram |e, c, t, p| e.delete_program(c, p);
         task Read Own |e, c, t, p| e.task(c, t.task);
         wait Read Own |e, c, t, p| e.wait(c, t.task, Duration::ZERO);
         events Read Own |e, c, t, p| e.events(c, t.task, 0, 10);
         proof Read Own |e, c, t, p| e.proof(c, t.task);
+        recording Read Own |e, c, t, p| e.recording(c, t.task, None);
         cancel Prove Own |e, c, t, p| e.cancel(c, t.task);
         retry Prove Own |e, c, t, p| e.retry(c, t.task);
         webhook Read Own |e, c, t, p| e.webhook(c, t.webhook);
@@ -177,6 +182,10 @@ const FOR_THE_SERVICE: [&str; 11] = [
 
 /// One that is not there: what is refused is refused before that shows.
 const DOMAIN: DomainId = DomainId([9; 32]);
+
+fn dry() -> DryRun {
+    DryRun { args: json!({"name": "World"}), ..DryRun::default() }
+}
 
 fn domain() -> DomainRequest {
     let policy = TrustPolicy::ControllerOnly;

@@ -100,6 +100,7 @@ pub(crate) fn request(caller: &Caller, program: ProgramId) -> TaskRequest {
         root: None,
         priority: 0,
         deadline: None,
+        record: false,
         idempotency_key: None,
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn measure(cargo: &Cargo, hello: &Guest, report: &mut Report) -> Resu
 
 /// What the circuit of `hello` is given for its example.
 async fn circuit_input(client: &Client, program: ProgramId, hello: &Guest) -> Result<CircuitInput> {
-    let request = ExecuteRequest { args: hello.example.clone(), root: None };
+    let request = ExecuteRequest { args: hello.example.clone(), ..ExecuteRequest::default() };
     let view = client.witness(&program, &request).await?;
     let witnesses = view.witnesses.into_iter().map(|witness| match serde_json::from_value(witness)? {
         Witness::Data(bytes) => Ok(OpenedWitness::Data(bytes)),
