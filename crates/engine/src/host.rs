@@ -1,11 +1,11 @@
 //! What a controller may touch.
 
 use coprocessor_sandbox::{
-    Host, HostError, HttpAnswer, HttpRequest, LatestBlock, Limits, MAX_BUFFER, NetworkAllowance, NetworkReply, Remote,
-    RpcRequest, StateProofReply,
+    BlockProof, Host, HostError, HttpAnswer, HttpRequest, LatestBlock, Limits, MAX_BUFFER, NetworkAllowance,
+    NetworkReply, Remote, RootUpdate, RpcRequest, StateProofReply,
 };
 use coprocessor_store::VolumeWrite;
-use coprocessor_types::{ProgramId, Root};
+use coprocessor_types::{BlockNumber, ProgramId, Root};
 use coprocessor_vfs::VfsError;
 use serde_json::Value;
 use std::{future::ready, sync::Arc};
@@ -133,6 +133,18 @@ impl Host for ControllerHost {
         self.leave_volume();
         let (inner, root) = (Arc::clone(&self.inner), self.root);
         Box::pin(async move { inner.latest_block_at(&domain, root).await })
+    }
+
+    fn block_proof(&mut self, domain: String, number: BlockNumber) -> Remote<Result<BlockProof, HostError>> {
+        self.leave_volume();
+        let (inner, root) = (Arc::clone(&self.inner), self.root);
+        Box::pin(async move { inner.block_proof_at(&domain, number, root).await })
+    }
+
+    fn root_update(&mut self, root: Root) -> Remote<Result<Option<RootUpdate>, HostError>> {
+        self.leave_volume();
+        let (inner, pinned) = (Arc::clone(&self.inner), self.root);
+        Box::pin(async move { inner.root_update_at(root, pinned).await })
     }
 }
 
