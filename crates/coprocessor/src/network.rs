@@ -1,7 +1,7 @@
 //! What controllers may reach, from flags, a file and the environment.
 
 use anyhow::{Context, anyhow, bail};
-use coprocessor_engine::{NetworkSettings, RpcEndpoints};
+use coprocessor_engine::{NetworkSettings, RpcEndpoints, RpcMethods};
 use coprocessor_sandbox::SandboxConfig;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -36,6 +36,9 @@ pub(crate) fn limit(args: &NetworkArgs, sandbox: &mut SandboxConfig) {
     if let Some(ms) = args.network_call_ms {
         sandbox.limits.network_call = Duration::from_millis(ms);
     }
+    if let Some(mib) = args.network_sent_mib {
+        sandbox.limits.network_sent_bytes = u64::from(mib) << 20;
+    }
     if let Some(mib) = args.network_received_mib {
         sandbox.limits.network_received_bytes = u64::from(mib) << 20;
     }
@@ -48,12 +51,12 @@ pub(crate) fn limit(args: &NetworkArgs, sandbox: &mut SandboxConfig) {
 fn endpoints(text: &str) -> anyhow::Result<RpcEndpoints> {
     let mut all = RpcEndpoints::default();
     for (chain, value) in parse(text)? {
-        let (url, headers) = match value {
-            Value::String(url) => (url, Vec::new()),
+        let Endpoint { url, headers, methods } = match value {
+            Value::String(url) => Endpoint { url: url.into(), headers: Vec::new(), methods: RpcMethods::default() },
             Value::Object(table) => from_table(&chain, table)?,
-            _ => bail!("`{chain}` is neither a URL nor a table with `url` and `headers`"),
+            _ => bail!("`{chain}` is neither a URL nor a table with `url`, `headers` and `methods`"),
         };
-        all.insert(&chain, SecretString::from(url), headers)?;
+        all.insert(&chain, url, headers, methods)?;
     }
     Ok(all)
 }
@@ -73,23 +76,35 @@ fn parse(text: &str) -> anyhow::Result<Map<String, Value>> {
     }
 }
 
-type Endpoint = (String, Vec<(String, SecretString)>);
+struct Endpoint {
+    url: SecretString,
+    headers: Vec<(String, SecretString)>,
+    methods: RpcMethods,
+}
 
 fn from_table(chain: &str, table: Map<String, Value>) -> anyhow::Result<Endpoint> {
-    let (mut url, mut headers) = (None, Vec::new());
+    let (mut url, mut headers, mut methods) = (None, Vec::new(), RpcMethods::default());
     for (key, value) in table {
         match (key.as_str(), value) {
-            ("url", Value::String(value)) => url = Some(value),
+            ("url", Value::String(value)) => url = Some(SecretString::from(value)),
             ("headers", Value::Object(fields)) => {
                 for (name, value) in fields {
                     let Value::String(value) = value else { bail!("the header `{name}` of `{chain}` is not a string") };
                     headers.push((name, SecretString::from(value)));
                 }
             }
-            (key, _) => bail!("`{chain}.{key}`: expected `url`, a string, and `headers`, a table of strings"),
+            ("methods", Value::Array(names)) => {
+                let names: Option<Vec<_>> = names.iter().map(Value::as_str).collect();
+                let names = names.with_context(|| format!("`{chain}.methods`: expected a list of strings"))?;
+                methods = RpcMethods::named(names).with_context(|| format!("`{chain}.methods`"))?;
+            }
+            (key, _) => bail!(
+                "`{chain}.{key}`: expected `url`, a string, `headers`, a table of strings, and `methods`, a list of strings"
+            ),
         }
     }
-    Ok((url.with_context(|| format!("`{chain}.url` is missing"))?, headers))
+    let url = url.with_context(|| format!("`{chain}.url` is missing"))?;
+    Ok(Endpoint { url, headers, methods })
 }
 
 #[cfg(test)]
@@ -98,9 +113,9 @@ mod tests {
 
     #[test]
     fn endpoints_are_lines_or_tables_in_toml_or_json() {
-        let toml =
-            "eth-mainnet = \"https://a.b/key\"\n[base]\nurl = \"http://10.0.0.1:8545\"\nheaders = { x-key = \"k\" }\n";
-        let json = r#" {"eth-mainnet": "https://a.b/key", "base": {"url": "http://10.0.0.1:8545", "headers": {"x-key": "k"}}}"#;
+        let toml = "eth-mainnet = \"https://a.b/key\"\n[base]\nurl = \"http://10.0.0.1:8545\"\nheaders = { x-key = \"k\" }\nmethods = [\"eth_get*\"]\n";
+        let json = r#" {"eth-mainnet": "https://a.b/key",
+            "base": {"url": "http://10.0.0.1:8545", "headers": {"x-key": "k"}, "methods": ["eth_get*"]}}"#;
         for text in [toml, json] {
             assert_eq!(endpoints(text).unwrap().chains().collect::<Vec<_>>(), ["base", "eth-mainnet"]);
         }
@@ -117,6 +132,8 @@ mod tests {
             ("[a]\nheaders = { b = \"hush\" }", "`a.url` is missing"),
             ("[a]\nurl = \"https://a/\"\nheaders = { hush = 1 }", "is not a string"),
             ("[a]\nurl = \"https://a/\"\nkey = \"hush\"", "`a.key`"),
+            ("[a]\nurl = \"https://a/hush\"\nmethods = [1]", "`a.methods`: expected a list of strings"),
+            ("[a]\nurl = \"https://a/hush\"\nmethods = [\"a b\"]", "`a b` names no method"),
             ("a = \"hush\"", "cannot be used"),
             ("a = \"https://u:hush@b/\"", "put credentials into `headers`"),
         ] {

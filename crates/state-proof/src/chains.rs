@@ -40,6 +40,9 @@ struct Table {
     url: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// Those that the coprocessor's controllers may call, where it reads the same file. This service asks for what it asks for.
+    #[serde(default, rename = "methods")]
+    _methods: Vec<String>,
 }
 
 /// The chains from the file or the environment.
@@ -94,7 +97,7 @@ impl Endpoint {
     fn of(written: Written) -> anyhow::Result<Self> {
         let (url, written) = match written {
             Written::Url(url) => (url, BTreeMap::new()),
-            Written::Table(Table { url, headers }) => (url, headers),
+            Written::Table(Table { url, headers, .. }) => (url, headers),
         };
         let url: Url = url.parse().map_err(|_| anyhow::anyhow!("its URL is none"))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -119,8 +122,7 @@ mod tests {
 
     #[test]
     fn chains_are_urls_or_tables_in_toml_or_json() {
-        let toml =
-            "eth-mainnet = 'https://node/key'\n[anvil]\nurl = 'http://127.0.0.1:8545'\nheaders = { x-key = 'k' }";
+        let toml = "eth-mainnet = 'https://node/key'\n[anvil]\nurl = 'http://127.0.0.1:8545'\nheaders = { x-key = 'k' }\nmethods = ['eth_getProof']";
         let json = r#"{"eth-mainnet": "https://node/key", "anvil": {"url": "http://127.0.0.1:8545", "headers": {"x-key": "k"}}}"#;
         for text in [toml, json] {
             let chains = Chains::parse(text).unwrap();

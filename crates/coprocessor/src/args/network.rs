@@ -14,8 +14,10 @@ pub(crate) struct NetworkArgs {
     /// A host of those that may be inside this network (loopback, private or link-local); may be given several times.
     #[arg(long, env = "COPROCESSOR_HTTP_ALLOW_PRIVATE", value_name = "HOST[:PORT]", value_delimiter = ',')]
     pub(crate) http_allow_private: Vec<AllowedHost>,
-    /// RPC endpoints for controllers, in TOML: lines of chain = "URL", or tables [chain] with url and headers. More of them,
-    /// or others in their place, are read from the environment variable COPROCESSOR_RPC, in TOML or JSON.
+    /// RPC endpoints for controllers, in TOML: lines of chain = "URL", or tables [chain] with url, headers, and methods: the
+    /// only ones that may be called, such as ["eth_getProof", "eth_getBlock*"]. Without methods, all but those that use a node's
+    /// keys or change the node. More of them, or others in their place, are read from the environment variable
+    /// COPROCESSOR_RPC, in TOML or JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) rpc_file: Option<PathBuf>,
     /// Network calls of one controller call.
@@ -24,6 +26,9 @@ pub(crate) struct NetworkArgs {
     /// Milliseconds that each network call may take.
     #[arg(long, value_name = "MS")]
     pub(crate) network_call_ms: Option<u64>,
+    /// What network calls of one controller call may send, in MiB.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) network_sent_mib: Option<u32>,
     /// What network calls of one controller call may receive, in MiB.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) network_received_mib: Option<u32>,

@@ -7,11 +7,13 @@
 
 mod allow;
 mod http;
+mod methods;
 mod rpc;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use allow::{HttpRule, HttpRuleError};
+pub use methods::{RpcMethodError, RpcMethods};
 pub use rpc::{RpcEndpoint, RpcEndpointError, RpcEndpoints};
 
 use coprocessor_outbound::{AllowedHost, GuardSettings, GuardedClient, Resolve, SystemResolver};

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt};
 
-use super::{Network, header_bytes, most};
+use super::{Network, RpcMethods, header_bytes, most};
 
 /// Of what an endpoint says went wrong, so much is passed on, in characters.
 const MAX_MESSAGE: usize = 300;
@@ -19,12 +19,13 @@ const SHORTEST_SECRET: usize = 6;
 #[derive(Clone, Debug, Default)]
 pub struct RpcEndpoints(BTreeMap<String, RpcEndpoint>);
 
-/// Where calls on a chain go. Shows nothing but its host.
+/// Where calls on a chain go. Shows nothing but its host and its methods.
 #[derive(Clone)]
 pub struct RpcEndpoint {
     url: SecretString,
     host: AllowedHost,
     headers: Vec<(String, SecretString)>,
+    methods: RpcMethods,
 }
 
 /// Why something is no endpoint. Never repeats an address or a header's value.
@@ -63,6 +64,7 @@ impl RpcEndpoints {
         chain: &str,
         url: SecretString,
         headers: Vec<(String, SecretString)>,
+        methods: RpcMethods,
     ) -> Result<(), RpcEndpointError> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if !(1..=64).contains(&chain.len()) || !chain.bytes().all(good) {
@@ -78,7 +80,7 @@ impl RpcEndpoints {
         let target: Target = url.expose_secret().parse().map_err(|error| unusable(format!("{error}")))?;
         let host =
             format!("{}:{}", target.host(), target.port()).parse().map_err(|error| unusable(format!("{error}")))?;
-        self.0.insert(chain.to_owned(), RpcEndpoint { url, host, headers });
+        self.0.insert(chain.to_owned(), RpcEndpoint { url, host, headers, methods });
         Ok(())
     }
 
@@ -119,7 +121,8 @@ impl RpcEndpoint {
 
 impl fmt::Debug for RpcEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RpcEndpoint").field("host", &self.host).finish_non_exhaustive()
+        let Self { host, methods, .. } = self;
+        f.debug_struct("RpcEndpoint").field("host", host).field("methods", methods).finish_non_exhaustive()
     }
 }
 
@@ -130,6 +133,11 @@ pub(super) async fn call(network: &Network, request: RpcRequest, allowance: Netw
             "there is no RPC endpoint for the chain `{chain}`; the operator names them with --rpc-file"
         ));
     };
+    if !endpoint.methods.allow(&method) {
+        return NetworkReply::refused(format!(
+            "the operator does not allow `{method}` on `{chain}`; the endpoint's `methods` in --rpc-file say what is"
+        ));
+    }
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     let mut reply = NetworkReply { answer: Ok(Value::Null), sent_bytes: body.len() as u64, received_bytes: 0 };
     if reply.sent_bytes > allowance.sent_bytes {
@@ -232,7 +240,7 @@ mod tests {
     fn endpoints(url: &str) -> NetworkSettings {
         let mut rpc = RpcEndpoints::default();
         let headers = vec![("authorization".to_owned(), SecretString::from(format!("Bearer {TOKEN}")))];
-        rpc.insert("eth-mainnet", SecretString::from(url.to_owned()), headers).unwrap();
+        rpc.insert("eth-mainnet", SecretString::from(url.to_owned()), headers, RpcMethods::default()).unwrap();
         NetworkSettings { rpc, ..NetworkSettings::default() }
     }
 
@@ -265,6 +273,25 @@ mod tests {
             assert!(matches!(&reply.answer, Err(HostError::Refused { reason }) if reason.contains("--rpc-file")));
         }
         assert_eq!(server.requests().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_method_that_is_not_allowed_never_goes_out() {
+        let server = Server::start(vec![answer("200 OK", "", r#"{"result":1}"#)]).await;
+        let url = server.url("127.0.0.1", "/");
+        let mut rpc = endpoints(&url).rpc;
+        let methods = RpcMethods::named(["eth_getProof"]).unwrap();
+        rpc.insert("narrow", SecretString::from(url), Vec::new(), methods).unwrap();
+        let network = Network::new(NetworkSettings { rpc, ..NetworkSettings::default() });
+        let call = |chain: &str, method: &str| RpcRequest { method: method.into(), ..request(chain) };
+        for (chain, method) in [("eth-mainnet", "personal_sign"), ("narrow", "eth_call"), ("narrow", "personal_sign")] {
+            let reply = network.rpc(call(chain, method), ALLOWANCE).await;
+            let Err(HostError::Refused { reason }) = &reply.answer else { panic!("{:?}", reply.answer) };
+            assert!(reason.contains(method) && reason.contains("`methods`"), "{reason}");
+            assert_eq!(reply.sent_bytes, 0);
+        }
+        assert_eq!(server.requests().len(), 0);
+        assert_eq!(network.rpc(call("narrow", "eth_getProof"), ALLOWANCE).await.answer, Ok(json!(1)));
     }
 
     #[tokio::test]
@@ -330,14 +357,16 @@ mod tests {
     fn what_is_no_endpoint_is_refused_without_repeating_it() {
         let mut rpc = RpcEndpoints::default();
         let mut refused = |chain: &str, url: &str| {
-            rpc.insert(chain, SecretString::from(url.to_owned()), Vec::new()).unwrap_err().to_string()
+            let url = SecretString::from(url.to_owned());
+            rpc.insert(chain, url, Vec::new(), RpcMethods::default()).unwrap_err().to_string()
         };
         for name in ["", "a b", "ä", &"x".repeat(65)] {
             assert!(refused(name, "https://a.b/").contains("no name for a chain"), "{name}");
         }
         for (name, value) in [("a b", "x"), ("", "x"), ("a", "b\r\nc: d"), ("a", "ä")] {
             let headers = vec![(name.to_owned(), SecretString::from(value.to_owned()))];
-            let error = RpcEndpoints::default().insert("eth", "https://a.b/".to_owned().into(), headers).unwrap_err();
+            let (url, methods) = (SecretString::from("https://a.b/".to_owned()), RpcMethods::default());
+            let error = RpcEndpoints::default().insert("eth", url, headers, methods).unwrap_err();
             assert!(matches!(&error, RpcEndpointError::Header { name: named, .. } if named == name), "{error}");
         }
         for url in [format!("https://user:{KEY}@a.b/"), format!("wss://a.b/{KEY}"), format!("a.b/{KEY}")] {
