@@ -26,6 +26,7 @@ pub(crate) async fn an_admitted_task_is_queued_with_its_first_event<B: Backing>(
         root: new.root,
         args: new.args,
         payload: new.payload,
+        record: new.record,
         state: TaskState::Queued,
         fence: 0,
         attempts: 0,
