@@ -5,6 +5,7 @@ mod figures;
 mod proofs;
 mod queue;
 mod service;
+mod storm;
 mod tree;
 
 use crate::{
@@ -42,6 +43,8 @@ enum Part {
     Calls,
     /// The queue on both stores: admissions, whole lives, wake-ups, beside the disk's and the database's own limits.
     Queue,
+    /// The API at rest, and in a storm of slow controllers.
+    Storm,
     /// The queue against a store of up to a million finished tasks; takes many minutes, so only when asked for.
     Curve,
     /// Blocks and roots on both stores, up to a million blocks; takes minutes, so only when asked for.
@@ -75,6 +78,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let sp1 = if options.no_sp1 { Sp1::Without } else { Sp1::With };
     if options.wants(Part::Queue) {
         report.add(queue::measure(&cargo, &cargo.build_service(sp1)?, &hello)?);
+    }
+    if options.wants(Part::Storm) {
+        report.add(storm::measure(&cargo, &cargo.build_service(sp1)?, &hello)?);
     }
     if options.wants(Part::Curve) {
         let built = cargo.build(sp1, &["--example", "fill"])?;
