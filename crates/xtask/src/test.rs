@@ -61,6 +61,7 @@ fn parts<'a>(cargo: &'a Cargo, options: &Options) -> Result<Vec<Part<'a>>> {
             counted(cargo.command().args(["test", "--workspace", "--no-fail-fast"]), &mut std::io::stdout())
         }),
     }];
+    parts.push(Part { name: "the controller SDK's host for tests".into(), run: Box::new(|| sdk_tests(cargo)) });
     for guest in guests::all(cargo.root())? {
         parts.push(Part {
             name: format!("guest {}", guest.name),
@@ -93,6 +94,14 @@ fn parts<'a>(cargo: &'a Cargo, options: &Options) -> Result<Vec<Part<'a>>> {
 fn guest_tests(cargo: &Cargo, dir: &std::path::Path) -> Result<Counts> {
     let mut command = cargo.command();
     command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--manifest-path"]).arg(dir.join("Cargo.toml"));
+    command.env("CARGO_TARGET_DIR", native_guest_target(cargo));
+    counted(&mut command, &mut std::io::stdout())
+}
+
+/// With the feature that only guests' tests turn on, and so in their target directory.
+fn sdk_tests(cargo: &Cargo) -> Result<Counts> {
+    let mut command = cargo.command();
+    command.args(["test", "-p", "coprocessor-controller-sdk", "--features", "testing", "--no-fail-fast"]);
     command.env("CARGO_TARGET_DIR", native_guest_target(cargo));
     counted(&mut command, &mut std::io::stdout())
 }
