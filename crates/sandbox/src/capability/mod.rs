@@ -3,6 +3,7 @@
 mod context;
 mod history;
 mod http;
+mod image;
 mod io;
 mod log;
 mod pack;
@@ -21,6 +22,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     log::link(&mut linker)?;
     context::link(&mut linker)?;
     storage::link(&mut linker)?;
+    image::link(&mut linker)?;
     http::link(&mut linker)?;
     history::link(&mut linker)?;
     rpc::link(&mut linker)?;

@@ -63,8 +63,14 @@ async fn get_raw(caller: &mut Caller<'_, Guest>, ptr: u32) -> Result<usize, Stop
 }
 
 async fn set_raw(caller: &mut Caller<'_, Guest>, ptr: u32, len: u32) -> Result<usize, Stop> {
-    let (memory, _) = enter(caller)?;
-    let content = get(memory, ptr, len)?.to_vec();
+    let (memory, guest) = enter(caller)?;
+    let content = get(memory, ptr, len)?;
+    if content.len() > MAX_BUFFER {
+        // It could never be given back.
+        let reason = format!("{len} bytes, at most {MAX_BUFFER} are kept");
+        return Err(guest.refused("set_raw_storage", reason, Code::BufferTooLarge));
+    }
+    let content = content.to_vec();
     ask(caller, "set_raw_storage", Code::RawStorage, Request::SetRawStorage(content)).await?;
     Ok(0)
 }
@@ -78,7 +84,7 @@ fn path(call: &'static str, memory: &[u8], guest: &mut Guest, ptr: u32, len: u32
 }
 
 /// Suspends the controller until the host has served the request.
-async fn ask(
+pub(super) async fn ask(
     caller: &mut Caller<'_, Guest>,
     call: &'static str,
     refused: Code,

@@ -3,8 +3,10 @@
 mod concurrency;
 mod harness;
 mod host_calls;
+mod images;
 mod limits;
 mod modules;
 mod network;
 mod outcomes;
+mod recording;
 mod v04;
