@@ -6,9 +6,11 @@ use coprocessor_sandbox::{
 };
 use coprocessor_store::VolumeWrite;
 use coprocessor_types::{BlockNumber, ProgramId, Root};
-use coprocessor_vfs::VfsError;
+use coprocessor_vfs::{
+    PAGE_SIZE, PARTITION_START, PageSource, PageSourceError, VfsError, check, find_filesystem, partition_table,
+};
 use serde_json::Value;
-use std::{future::ready, sync::Arc};
+use std::{future::ready, sync::Arc, time::SystemTime};
 
 use crate::{
     EngineError, Inner,
@@ -23,6 +25,8 @@ pub(crate) struct ControllerHost {
     inner: Arc<Inner>,
     subject: Subject,
     root: Root,
+    /// What everything that the run writes is dated.
+    began: SystemTime,
     open: Option<OpenVolume>,
     wrote: bool,
     /// The store could not be opened for a reason that passes.
@@ -33,7 +37,8 @@ pub(crate) struct ControllerHost {
 
 impl ControllerHost {
     pub(crate) fn new(inner: Arc<Inner>, subject: Subject, root: Root) -> Self {
-        Self { inner, subject, root, open: None, wrote: false, away: false, overtaken: None }
+        let began = SystemTime::now();
+        Self { inner, subject, root, began, open: None, wrote: false, away: false, overtaken: None }
     }
 
     /// What the controller wrote; empty when it only read.
@@ -62,7 +67,10 @@ impl ControllerHost {
         };
         let store = &*self.inner.store;
         let opened = match &mut self.open {
-            None => OpenVolume::open(store, program).map(|open| self.open = Some(open)),
+            None => OpenVolume::open(store, program).map(|mut open| {
+                open.files().set_now(Some(self.began));
+                self.open = Some(open);
+            }),
             Some(open) => open.come_back(store, program),
         };
         if let Err(error) = opened {
@@ -109,6 +117,23 @@ impl Host for ControllerHost {
         Ok(())
     }
 
+    fn volume_image(&mut self) -> Result<Vec<u8>, HostError> {
+        let open = self.volume()?;
+        has_image(open)?;
+        let mut image = partition_table(open.size());
+        image.extend(open.image().map_err(|error| not_done(&error))?);
+        Ok(image)
+    }
+
+    fn set_volume_image(&mut self, image: &[u8]) -> Result<(), HostError> {
+        let open = self.volume()?;
+        has_image(open)?;
+        let filesystem = whole(image, open.size()).map_err(|reason| HostError::Refused { reason })?;
+        open.replace(filesystem).map_err(|error| not_done(&error))?;
+        self.wrote = true;
+        Ok(())
+    }
+
     fn http(&mut self, request: HttpRequest, allowance: NetworkAllowance) -> Remote<NetworkReply<HttpAnswer>> {
         self.leave_volume();
         self.inner.network.http(request, allowance)
@@ -145,6 +170,45 @@ impl Host for ControllerHost {
         self.leave_volume();
         let (inner, pinned) = (Arc::clone(&self.inner), self.root);
         Box::pin(async move { inner.root_update_at(root, pinned).await })
+    }
+}
+
+/// A volume has an image here if that, with its partition table, can be handed over.
+fn has_image(open: &OpenVolume) -> Result<(), HostError> {
+    let len = PARTITION_START + open.size();
+    if len > MAX_BUFFER as u64 { Err(HostError::TooLarge { len }) } else { Ok(()) }
+}
+
+/// The filesystem in an image, if it is whole and fits a volume of `size` bytes; else what is wrong.
+fn whole(image: &[u8], size: u64) -> Result<&[u8], String> {
+    let first = image.first_chunk().ok_or_else(|| format!("an image of {} bytes has no first sector", image.len()))?;
+    let part = find_filesystem(first, image.len() as u64).map_err(|error| error.to_string())?;
+    let filesystem = &image[part.start as usize..part.end as usize];
+    if filesystem.len() as u64 > size {
+        return Err(format!("the filesystem has {} bytes, and the volume {size}", filesystem.len()));
+    }
+    let checked = check(ImageBytes(filesystem), (filesystem.len() as u64).next_multiple_of(PAGE_SIZE as u64));
+    checked.map(|_| filesystem).map_err(|error| error.to_string())
+}
+
+/// An image in memory; what it lacks to a whole page are zeros.
+struct ImageBytes<'a>(&'a [u8]);
+
+impl PageSource for ImageBytes<'_> {
+    fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, PageSourceError> {
+        Ok(self.0.chunks(PAGE_SIZE).nth(index as usize).map(|part| {
+            let mut page = part.to_vec();
+            page.resize(PAGE_SIZE, 0);
+            page
+        }))
+    }
+}
+
+/// What the engine could not do for a controller.
+fn not_done(error: &EngineError) -> HostError {
+    match error {
+        EngineError::Volume(error) => refused(error),
+        other => HostError::Failed { reason: chain(other) },
     }
 }
 

@@ -2,9 +2,10 @@
 
 use coprocessor_store::{Store, StoreError, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
-use coprocessor_vfs::{PAGE_SIZE, PageSource, PageSourceError, Volume};
+use coprocessor_vfs::{PAGE_SIZE, PageSource, PageSourceError, VfsError, Volume};
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -38,16 +39,27 @@ impl Pages {
     }
 }
 
-impl PageSource for Pages {
-    fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, PageSourceError> {
+impl Pages {
+    /// Those of a range that are not all zeros.
+    fn read_many(&self, range: Range<u32>) -> Result<Vec<(u32, Vec<u8>)>, PageSourceError> {
+        self.read(|snapshot| snapshot.read_pages(range))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&dyn VolumeSnapshot) -> Result<T, StoreError>) -> Result<T, PageSourceError> {
         let snapshot = self.snapshot();
         let snapshot = snapshot.as_ref().ok_or_else(|| PageSourceError::new(LeftError))?;
-        snapshot.read_page(index).map_err(|error| {
+        read(&**snapshot).map_err(|error| {
             if failure::passes(&error) {
                 self.away.store(true, Ordering::Relaxed);
             }
             PageSourceError::new(error)
         })
+    }
+}
+
+impl PageSource for Pages {
+    fn read_page(&self, index: u32) -> Result<Option<Vec<u8>>, PageSourceError> {
+        self.read(|snapshot| snapshot.read_page(index))
     }
 }
 
@@ -86,13 +98,43 @@ impl VolumeImage {
         }
     }
 
-    /// A page's bytes, zeros where it is absent.
-    pub(crate) fn page(&self, index: u32) -> Result<Vec<u8>, EngineError> {
+    /// The bytes of pages side by side, zeros where one is absent.
+    pub(crate) fn pages(&self, range: Range<u32>) -> Result<Vec<u8>, EngineError> {
         match self {
-            Self::Stored { pages, .. } => Ok(coprocessor_vfs::read_image_page(pages, index)?),
-            Self::Fresh { pages, .. } => Ok(pages.get(&index).cloned().unwrap_or_else(|| vec![0; PAGE_SIZE])),
+            Self::Stored { pages, .. } => stored(pages, range),
+            Self::Fresh { pages, .. } => {
+                let there = pages.range(range.clone()).map(|(&index, page)| (index, Some(page.as_slice())));
+                let mut bytes = vec![0; range.len() * PAGE_SIZE];
+                lay_over(&mut bytes, range.start, there)?;
+                Ok(bytes)
+            }
         }
     }
+}
+
+/// Pages of the store side by side, zeros where one is absent.
+fn stored(pages: &Pages, range: Range<u32>) -> Result<Vec<u8>, EngineError> {
+    let mut bytes = vec![0; range.len() * PAGE_SIZE];
+    let there = pages.read_many(range.clone()).map_err(|source| VfsError::Source { page: range.start, source })?;
+    lay_over(&mut bytes, range.start, there.iter().map(|(index, page)| (*index, Some(page.as_slice()))))?;
+    Ok(bytes)
+}
+
+/// Puts pages where they belong in bytes that begin with page `first`.
+fn lay_over<'a>(
+    bytes: &mut [u8],
+    first: u32,
+    pages: impl Iterator<Item = (u32, Option<&'a [u8]>)>,
+) -> Result<(), EngineError> {
+    for (index, page) in pages {
+        let place = &mut bytes[(index - first) as usize * PAGE_SIZE..][..PAGE_SIZE];
+        match page {
+            Some(page) if page.len() == PAGE_SIZE => place.copy_from_slice(page),
+            Some(page) => return Err(VfsError::PageLength { page: index, got: page.len() }.into()),
+            None => place.fill(0),
+        }
+    }
+    Ok(())
 }
 
 fn snapshot(store: &dyn Store, program: ProgramId) -> Result<Box<dyn VolumeSnapshot>, EngineError> {
@@ -113,6 +155,8 @@ pub(crate) struct OpenVolume {
     based_on: u64,
     stored_raw: Option<Vec<u8>>,
     new_raw: Option<Vec<u8>>,
+    /// Nothing was ever written to it.
+    is_fresh: bool,
     /// Those that the volume reads.
     pages: Pages,
 }
@@ -126,7 +170,7 @@ impl OpenVolume {
         let pages = Pages::new(snapshot);
         let source = pages.clone();
         let volume = if formatted { Volume::open(source, size)? } else { Volume::format(source, size)? };
-        Ok(Self { volume, based_on, stored_raw, new_raw: None, pages })
+        Ok(Self { volume, based_on, stored_raw, new_raw: None, is_fresh: !formatted, pages })
     }
 
     /// Gives the view of the store back: others wait for such views. What was read and changed stays.
@@ -166,6 +210,33 @@ impl OpenVolume {
 
     pub(crate) fn files(&mut self) -> &mut Volume<Pages> {
         &mut self.volume
+    }
+
+    /// In bytes.
+    pub(crate) fn size(&self) -> u64 {
+        u64::from(self.volume.page_count()) * PAGE_SIZE as u64
+    }
+
+    /// The whole volume, as it would be after the changes. For small ones: all of it is in memory.
+    pub(crate) fn image(&self) -> Result<Vec<u8>, EngineError> {
+        let mut image = match self.is_fresh {
+            true => vec![0; self.size() as usize],
+            false => stored(&self.pages, 0..self.volume.page_count())?,
+        };
+        lay_over(&mut image, 0, self.volume.dirty())?;
+        Ok(image)
+    }
+
+    /// Makes `image`, and zeros after it, what the volume holds. It has to be whole, and no longer than the volume.
+    pub(crate) fn replace(&mut self, image: &[u8]) -> Result<(), EngineError> {
+        let before = self.image()?;
+        let mut after = image.to_vec();
+        after.resize(before.len(), 0);
+        let pages = (0..).zip(before.chunks(PAGE_SIZE).zip(after.chunks(PAGE_SIZE)));
+        let changed = pages.filter(|(_, (before, after))| before != after);
+        let changed =
+            changed.map(|(index, (_, page))| (index, page.iter().any(|&byte| byte != 0).then(|| page.to_vec())));
+        Ok(self.volume.overwrite(changed)?)
     }
 
     /// The changes, for the store.
