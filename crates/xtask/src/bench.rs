@@ -2,6 +2,7 @@
 
 mod curve;
 mod figures;
+mod files;
 mod proofs;
 mod queue;
 mod service;
@@ -41,6 +42,8 @@ enum Part {
     Start,
     /// Calls of a controller.
     Calls,
+    /// Files of a volume, with little else in it and with much.
+    Files,
     /// The queue on both stores: admissions, whole lives, wake-ups, beside the disk's and the database's own limits.
     Queue,
     /// The API at rest, and in a storm of slow controllers.
@@ -74,6 +77,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if options.wants(Part::Tasks) || options.wants(Part::Start) || options.wants(Part::Calls) {
         measure_service(&cargo, options, &hello, &mut report)?;
+    }
+    if options.wants(Part::Files) {
+        report.add(files::measure(&cargo)?);
     }
     let sp1 = if options.no_sp1 { Sp1::Without } else { Sp1::With };
     if options.wants(Part::Queue) {
