@@ -16,7 +16,7 @@ PROGRAM is 64 hexadecimal digits or a name that one program only has; by default
 Exit codes:
   0    done
   1    the answer is no: a proof or an opening that does not hold, a task that failed or was cancelled, a guest that does
-       not build, a coprocessor that is not ready
+       not build, a replay that differs, a coprocessor that is not ready
   2    the command line, or a file on this machine, is at fault
   3    no coprocessor answers
   4    the coprocessor refuses the request (HTTP 4xx)
@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Events(commands::events::Events),
     /// What a task's controller logged
     Logs(commands::logs::Logs),
+    /// Run a recorded run of a controller again, here
+    Replay(commands::replay::Replay),
     /// Read and write a program's files
     Files(commands::files::Files),
     /// Download a program's volume as a FAT-16 image
@@ -86,8 +88,10 @@ pub(crate) enum Command {
     Verify(commands::verify::Verify),
     /// A program's verifying key
     Vk(commands::vk::Vk),
-    /// List, show and remove programs, or set their controllers
+    /// List, show and remove programs
     Programs(commands::programs::Programs),
+    /// Give a program another controller, list those it had, go back to one
+    Controller(commands::controller::Controller),
     /// List, register and show domains; append their blocks
     Domains(commands::domains::Domains),
     /// Show roots, and check how one follows from another
@@ -123,11 +127,13 @@ impl Command {
             Self::Tasks(command) => command.run(context).await,
             Self::Events(command) => command.run(context).await,
             Self::Logs(command) => command.run(context).await,
+            Self::Replay(command) => command.run(context).await,
             Self::Files(command) => command.run(context).await,
             Self::Image(command) => command.run(context).await,
             Self::Verify(command) => command.run(context).await,
             Self::Vk(command) => command.run(context).await,
             Self::Programs(command) => command.run(context).await,
+            Self::Controller(command) => command.run(context).await,
             Self::Domains(command) => command.run(context).await,
             Self::Roots(command) => command.run(context).await,
             Self::Opening(command) => command.run(context).await,

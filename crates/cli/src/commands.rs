@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod build;
+pub(crate) mod controller;
 pub(crate) mod deploy;
 pub(crate) mod domains;
 pub(crate) mod dry_run;
@@ -15,6 +16,7 @@ pub(crate) mod owners;
 pub(crate) mod programs;
 pub(crate) mod prove;
 pub(crate) mod provers;
+pub(crate) mod replay;
 pub(crate) mod roots;
 pub(crate) mod status;
 pub(crate) mod storage;

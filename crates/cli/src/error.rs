@@ -47,6 +47,12 @@ pub(crate) enum CliError {
     /// Something that the service showed at a root, and that is not so.
     #[error("what the coprocessor shows does not hold: {reason}")]
     NotShown { reason: String },
+    /// A replay that is not as it was recorded.
+    #[error("the replay differs: {difference}")]
+    Differs { difference: String },
+    /// A recording, or a controller, that can't be run here.
+    #[error("the recording cannot be replayed: {reason}")]
+    NotReplayed { reason: String },
     /// The service answers, but it cannot work.
     #[error("the coprocessor at {server} is not ready: {status}")]
     NotReady { server: String, status: String },
@@ -69,6 +75,8 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::TaskEnded { .. } | Self::ProofInvalid { .. } | Self::NotShown { .. } | Self::NotReady { .. } => 1,
+            Self::Differs { .. } => 1,
+            Self::NotReplayed { .. } => 2,
             Self::Guest(GuestBuildError::Cargo { .. } | GuestBuildError::NoProduct { .. }) => 1,
             Self::Guest(_) => 2,
             Self::Usage(_) | Self::File { .. } | Self::Content { .. } | Self::AmbiguousName { .. } => 2,
@@ -159,6 +167,8 @@ impl CliError {
             Self::TaskEnded { .. } => ("cancelled", "The task was cancelled"),
             Self::ProofInvalid { .. } => ("proof_invalid", "The proof does not hold"),
             Self::NotShown { .. } => ("not_shown", "What the coprocessor shows does not hold"),
+            Self::Differs { .. } => ("replay_differs", "The replay is not as it was recorded"),
+            Self::NotReplayed { .. } => ("not_replayed", "The recording cannot be replayed"),
             Self::NotReady { .. } => ("not_ready", "The coprocessor is not ready"),
             Self::Detached { .. } => ("detached", "The task is no longer followed"),
             Self::Client(error) => match error {
@@ -189,12 +199,14 @@ fn problem_hint(problem: &Problem) -> Option<&'static str> {
         "unknown_program" => {
             "deploy it with `cargo coprocessor deploy`; `cargo coprocessor programs` lists what is there"
         }
+        "unknown_version" => "`cargo coprocessor controller versions` lists those that are kept",
         "unknown_task" => "`cargo coprocessor tasks` lists them",
         "unknown_domain" => "`cargo coprocessor domains` lists them",
         "unknown_root" => "`cargo coprocessor roots list` lists them",
         "root_pruned" => {
             "the coprocessor's flag --keep-roots says for how long roots can be opened; ask at a newer one"
         }
+        "no_recording" => "`cargo coprocessor prove --record` has a task's runs recorded",
         "unknown_file" => "`cargo coprocessor files ls` lists them",
         "no_proof" => "`cargo coprocessor tasks follow` shows how far it is",
         "no_verifying_key" => "it is known after the program's first proof",
@@ -231,6 +243,6 @@ mod tests {
             }
         }
         let known = Code::ALL.iter().filter(|code| problem_hint(&Problem::new(**code, "x")).is_some()).count();
-        assert_eq!(known, 15, "a hint is for a code that the service does not have");
+        assert_eq!(known, 17, "a hint is for a code that the service does not have");
     }
 }

@@ -4,13 +4,14 @@ use super::json_argument::json_argument;
 use crate::{
     context::{Context, ProgramArg},
     error::CliError,
+    local,
     output::{Output, Tone},
     text,
 };
-use coprocessor_api::{ExecuteRequest, SandboxUsage};
+use coprocessor_api::{Base64, ExecuteRequest, SandboxUsage, client::ClientError};
 use coprocessor_types::{Root, Witness as WitnessElement};
 use serde_json::Value;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Witness {
@@ -26,6 +27,8 @@ pub(crate) struct Execute {
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Call {
+    #[command(flatten)]
+    record: Record,
     #[command(flatten)]
     program: ProgramArg,
     /// What the entrypoint is called with: JSON, @FILE, or @- for standard input
@@ -43,11 +46,43 @@ struct Run {
     /// Root to pin to, in hex [default: the current one]
     #[arg(long)]
     root: Option<Root>,
+    #[command(flatten)]
+    record: Record,
+}
+
+#[derive(clap::Args, Debug)]
+struct Record {
+    /// Write a recording of the controller's run to this file, for `cargo coprocessor replay`, also where it fails
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 impl Run {
     fn request(&self) -> ExecuteRequest {
-        ExecuteRequest { args: self.args.clone(), root: self.root.map(|root| root.to_string()) }
+        let root = self.root.map(|root| root.to_string());
+        ExecuteRequest { args: self.args.clone(), root, record: self.record.record.is_some() }
+    }
+}
+
+impl Record {
+    /// Writes the recording that came with an answer, and takes it out of what is shown.
+    fn keep<T>(
+        &self,
+        context: &Context,
+        mut answer: Result<T, ClientError>,
+        recording: fn(&mut T) -> &mut Option<Base64>,
+    ) -> Result<T, CliError> {
+        let recorded = match &mut answer {
+            Ok(view) => recording(view).take(),
+            Err(ClientError::Problem(problem)) => problem.recording.take(),
+            Err(_) => None,
+        };
+        if let (Some(path), Some(Base64(recorded))) = (&self.record, recorded) {
+            local::write(path, &recorded)?;
+            let path = path.display();
+            context.out.note(format_args!("wrote {path}; replay it: cargo coprocessor replay {path}"));
+        }
+        Ok(answer?)
     }
 }
 
@@ -55,7 +90,8 @@ impl Witness {
     pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
         let client = context.client()?;
         let program = self.run.program.find(context, &client).await?;
-        let view = client.witness(&program, &self.run.request()).await?;
+        let view = client.witness(&program, &self.run.request()).await;
+        let view = self.run.record.keep(context, view, |view| &mut view.recording)?;
         let out = &context.out;
         out.result(&view, || {
             let mut text = log(out, &view.log);
@@ -73,7 +109,8 @@ impl Execute {
     pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
         let client = context.client()?;
         let program = self.run.program.find(context, &client).await?;
-        let view = client.execute(&program, &self.run.request()).await?;
+        let view = client.execute(&program, &self.run.request()).await;
+        let view = self.run.record.keep(context, view, |view| &mut view.recording)?;
         let out = &context.out;
         out.result(&view, || {
             log(out, &view.log)
@@ -91,7 +128,11 @@ impl Call {
     pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
         let client = context.client()?;
         let program = self.program.find(context, &client).await?;
-        let view = client.call(&program, &self.args).await?;
+        let view = match self.record.record {
+            Some(_) => client.recorded_call(&program, &self.args).await,
+            None => client.call(&program, &self.args).await,
+        };
+        let view = self.record.keep(context, view, |view| &mut view.recording)?;
         let out = &context.out;
         out.result(&view, || {
             let result = serde_json::to_string_pretty(&view.result).unwrap_or_default();

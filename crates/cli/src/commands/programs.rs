@@ -3,14 +3,12 @@
 use crate::{
     context::{Context, ProgramArg},
     error::CliError,
-    local,
     output::Output,
     text,
 };
 use clap::Subcommand;
 use coprocessor_api::{ProgramView, client::Page};
 use serde_json::json;
-use std::path::PathBuf;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Programs {
@@ -31,13 +29,6 @@ enum ProgramsCommand {
     Rm {
         /// The program's id or name
         program: String,
-    },
-    /// Replace a program's controller; tasks that were accepted before keep the one they have
-    SetController {
-        /// The program's id or name
-        program: String,
-        /// The controller: a WebAssembly module
-        file: PathBuf,
     },
 }
 
@@ -67,11 +58,6 @@ impl Programs {
                 let id = context.program(&client, Some(&program)).await?;
                 client.delete_program(&id).await?;
                 out.result(&json!({"program": id, "removed": true}), || format!("removed program {id}"))
-            }
-            ProgramsCommand::SetController { program, file } => {
-                let id = context.program(&client, Some(&program)).await?;
-                let program = client.set_controller(&id, local::read(&file)?.into()).await?;
-                out.result(&program, || format!("program {id} now has controller {}", program.controller))
             }
         }
     }

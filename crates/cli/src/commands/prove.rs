@@ -38,6 +38,9 @@ pub(crate) struct Prove {
     /// Fails unless it has finished within this time, such as 30m [default: the coprocessor's]
     #[arg(long, value_name = "TIME", value_parser = text::parse_duration)]
     deadline: Option<Duration>,
+    /// Record what the controller asks of the coprocessor and is answered, to be replayed; for the program's owner
+    #[arg(long)]
+    record: bool,
     /// A repeated request with this key is the same task [default: a new one]
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -70,6 +73,7 @@ impl Prove {
             root: self.root.map(|root| root.to_string()),
             priority: self.priority,
             deadline_seconds: self.deadline.map(|deadline| deadline.as_secs()),
+            record: self.record,
         };
         // A key of its own lets the request be sent again when the answer to it was lost.
         let key = self.idempotency_key.unwrap_or_else(|| TaskId::now().to_string());

@@ -26,6 +26,7 @@ impl Storage {
             });
             fields.push(("witnesses", format!("kept {}", kept(storage.retention.witnesses))));
             fields.push(("proofs", format!("kept {}", kept(storage.retention.proofs))));
+            fields.push(("recordings", format!("kept {}", kept(storage.retention.recordings))));
             fields.push(("tasks", format!("kept {}", kept(storage.retention.tasks))));
             fields.push(("roots", format!("can be opened {}", kept(storage.retention.roots))));
             out.fields(fields)

@@ -37,6 +37,8 @@ enum TasksCommand {
     Retry(One),
     /// Fetch a task's proof
     Proof(Proof),
+    /// Fetch the recording of a run of a task's controller, for `cargo coprocessor replay`
+    Recording(Recording),
 }
 
 #[derive(clap::Args, Debug, Default)]
@@ -73,6 +75,18 @@ struct Proof {
     raw: bool,
 }
 
+#[derive(clap::Args, Debug)]
+struct Recording {
+    /// The task's id
+    task: TaskId,
+    /// Of the run in this stage: execute or deliver [default: the last one that was recorded]
+    #[arg(long, value_parser = ["execute", "deliver"])]
+    stage: Option<String>,
+    /// Write it to this file, or - for standard output
+    #[arg(long, short, value_name = "FILE", default_value = "recording.jsonl")]
+    output: PathBuf,
+}
+
 impl Tasks {
     pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
         match self.command.unwrap_or(TasksCommand::List(List::default())) {
@@ -100,6 +114,7 @@ impl Tasks {
                 })
             }
             TasksCommand::Proof(proof) => proof.run(context).await,
+            TasksCommand::Recording(recording) => recording.run(context).await,
         }
     }
 }
@@ -142,6 +157,18 @@ impl Proof {
             local::write(&self.output, &json)?;
             json.len() as u64
         };
+        if self.output.as_os_str() == "-" {
+            return Ok(());
+        }
+        let document = json!({"task": self.task, "file": self.output, "bytes": size});
+        context.out.result(&document, || format!("wrote {} ({})", self.output.display(), text::size(size)))
+    }
+}
+
+impl Recording {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
+        let recording = context.client()?.recording(&self.task, self.stage.as_deref()).await?;
+        let size = local::save(recording, &self.output, &context.out).await?;
         if self.output.as_os_str() == "-" {
             return Ok(());
         }

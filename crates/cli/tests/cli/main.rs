@@ -6,6 +6,7 @@ mod deploy;
 mod errors;
 mod follow;
 mod help;
+mod replay;
 mod results;
 mod run;
 mod service;

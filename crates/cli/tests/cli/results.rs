@@ -13,13 +13,19 @@ fn place() -> (Place, Seen) {
 
 #[test]
 fn results_for_people() {
-    let (place, _) = place();
+    let (place, seen) = place();
+    place.write("greet.wasm", b"wasm");
     let id = program_id();
     let commands: &[&[&str]] = &[
         &["status"],
         &["programs"],
         &["programs", "show", &id],
         &["programs", "rm", &id],
+        &["controller", "-p", &id],
+        &["controller", "-p", &id, "set", "greet.wasm"],
+        &["controller", "-p", &id, "rollback"],
+        &["controller", "-p", &id, "rollback", "3"],
+        &["controller", "-p", &id, "get", "--version", "1"],
         &["vk", &id],
         &["witness", &id, "--args", r#"{"name": "Ada"}"#],
         &["execute", &id],
@@ -36,6 +42,13 @@ fn results_for_people() {
         &["files", "-p", &id, "get", "/greet.txt", "-o", "greet.txt"],
         &["files", "-p", &id, "put", "greet.txt", "/greet.txt"],
         &["files", "-p", &id, "rm", "/greet.txt"],
+        &["files", "-p", &id, "mkdir", "/var/new"],
+        &["files", "-p", &id, "mv", "/greet.txt", "/var/g.txt"],
+        &["files", "-p", &id, "stat", "/greet.txt"],
+        &["files", "-p", &id, "df"],
+        &["files", "-p", &id, "get-raw"],
+        &["files", "-p", &id, "put-raw", "greet.txt"],
+        &["files", "-p", &id, "upload-image", "greet.txt"],
         &["image", &id, "-o", "volume.img"],
         &["verify", "--task", TASK],
         &["provers"],
@@ -51,6 +64,10 @@ fn results_for_people() {
         all += &format!("$ cargo coprocessor {shown}\n{}\n", ran.stdout);
     }
     insta::assert_snapshot!(all);
+    // Back without a number is to the one that was current last, whatever its number.
+    let seen: Vec<_> = seen.lock().unwrap().iter().filter(|seen| seen.starts_with("controller")).cloned().collect();
+    assert_eq!(seen, ["controller wasm", r#"controller {"version":1}"#, r#"controller {"version":3}"#]);
+    assert_eq!(std::fs::read(place.path().join("controller.wasm")).unwrap(), b"version=1");
     assert_eq!(std::fs::read(place.path().join("greet.txt")).unwrap(), b"content");
     assert_eq!(std::fs::read(place.path().join("volume.img")).unwrap().len(), 2048);
     let written: Value = serde_json::from_slice(&std::fs::read(place.path().join("proof.json")).unwrap()).unwrap();
@@ -66,6 +83,9 @@ fn results_as_json_are_one_document_each() {
         (&["programs"], "/items/0/id", json!(id)),
         (&["programs", "show", &id], "/name", json!("greeter")),
         (&["programs", "rm", &id], "/removed", json!(true)),
+        (&["controller", "-p", &id, "versions"], "/items/0/version", json!(3)),
+        (&["controller", "-p", &id, "rollback", "1"], "/name", json!("greeter")),
+        (&["controller", "-p", &id, "get", "-o", "c.wasm"], "/bytes", json!(0)),
         (&["vk", &id], "/digest", json!("33".repeat(32))),
         (&["witness", &id], "/witnesses/0/Data/0", json!(65)),
         (&["execute", &id], "/cycles", json!(18_727)),

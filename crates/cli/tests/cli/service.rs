@@ -208,6 +208,7 @@ pub(crate) fn well(seen: &Seen) -> Router {
         }
     };
     let (tasks, put_file, verified, added) = (note("task"), note("file"), note("verify"), note("prover"));
+    let (set, rolled_back) = (note("controller"), note("controller"));
     let verify = move |headers: HeaderMap, body: Bytes| async move {
         let valid = !String::from_utf8_lossy(&body).contains("Zm9yZ2Vk");
         verified(headers, body);
@@ -250,15 +251,49 @@ pub(crate) fn well(seen: &Seen) -> Router {
         .route("/files", get(async || Json(directory())))
         .route(
             "/files/{*path}",
-            get(async || ([(header::CONTENT_TYPE, "application/octet-stream")], "content"))
+            get(async |axum::extract::RawQuery(query): axum::extract::RawQuery| match query.as_deref() {
+                Some("stat=true") => Json(entry()).into_response(),
+                _ => ([(header::CONTENT_TYPE, "application/octet-stream")], "content").into_response(),
+            })
                 .put(async move |headers: HeaderMap, body: Bytes| {
                     put_file(headers, body);
                     StatusCode::NO_CONTENT
                 })
+                .patch(async || Json(entry()))
                 .delete(async || StatusCode::NO_CONTENT),
         )
-        .route("/image", get(async || ([(header::CONTENT_TYPE, "application/octet-stream")], vec![0; 2048])))
-        .route("/controller", put(async || Json(program())));
+        .route(
+            "/image",
+            get(async || ([(header::CONTENT_TYPE, "application/octet-stream")], vec![0; 2048])).put(async |body: Bytes| {
+                assert_eq!(body, "content");
+                let mut new = volume();
+                new["files"] = json!(12);
+                new["directories"] = json!(3);
+                Json(new)
+            }),
+        )
+        .route("/volume", get(async || Json(volume())))
+        .route(
+            "/raw",
+            get(async || ([(header::CONTENT_TYPE, "application/octet-stream")], "raw bytes"))
+                .put(async || StatusCode::NO_CONTENT),
+        )
+        .route(
+            "/controller",
+            put(async move |headers: HeaderMap, body: Bytes| {
+                set(headers, body);
+                Json(program())
+            })
+            .get(async |axum::extract::RawQuery(query): axum::extract::RawQuery| query.unwrap_or_default()),
+        )
+        .route("/controller/versions", get(async || Json(versions())))
+        .route(
+            "/controller/rollback",
+            post(async move |headers: HeaderMap, body: Bytes| {
+                rolled_back(headers, body);
+                Json(program())
+            }),
+        );
     let task_routes = Router::new()
         .route("/", get(async || Json(task(TaskState::Delivered))).delete(async || Json(task(TaskState::Cancelled))))
         .route(
@@ -309,6 +344,33 @@ pub(crate) fn well(seen: &Seen) -> Router {
             "/health/ready",
             get(async || Json(json!({"status": "ok", "tasks": {"delivered": 1200, "queued": 0, "proving": 2}}))),
         )
+}
+
+/// The second is current again; before it, the first was.
+fn versions() -> Value {
+    let version = |number: u64, at: &str, key: Value, current: bool| {
+        json!({
+            "version": number, "digest": number.to_string().repeat(64), "bytes": 1000 * number, "set_at": at, "set_by": "alice",
+            "set_with": key, "current": current,
+        })
+    };
+    let items = [
+        version(3, "2026-01-03T00:00:00Z", json!("0707070707070707"), false),
+        version(2, "2026-01-05T00:00:00Z", json!(null), true),
+        version(1, "2026-01-04T00:00:00Z", json!(null), false),
+    ];
+    json!({"items": items, "next": null})
+}
+
+fn volume() -> Value {
+    json!({"size": 67_108_864, "total": 67_014_656, "free": 60_000_000})
+}
+
+fn entry() -> Value {
+    json!({
+        "name": "greet.txt", "kind": "file", "size": 1234, "created": "2026-01-01T00:00:01Z",
+        "modified": "2026-01-02T00:00:00Z", "accessed": "2026-01-02", "attributes": ["read_only", "archive"],
+    })
 }
 
 fn directory() -> Value {
