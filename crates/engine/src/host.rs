@@ -187,7 +187,7 @@ fn whole(image: &[u8], size: u64) -> Result<&[u8], String> {
     if filesystem.len() as u64 > size {
         return Err(format!("the filesystem has {} bytes, and the volume {size}", filesystem.len()));
     }
-    let checked = check(ImageBytes(filesystem), (filesystem.len() as u64).next_multiple_of(PAGE_SIZE as u64));
+    let checked = check(ImageBytes(filesystem), filesystem.len() as u64);
     checked.map(|_| filesystem).map_err(|error| error.to_string())
 }
 

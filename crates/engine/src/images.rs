@@ -110,7 +110,7 @@ impl ImageUpload {
             if image.volume_size() > limit {
                 return Err(EngineError::ImageTooLarge { limit });
             }
-            let checked = check(&image, image.volume_size()).map_err(refused)?;
+            let checked = check(&image, image.part.end - image.part.start).map_err(refused)?;
             Ok((image, checked))
         })
         .await??;

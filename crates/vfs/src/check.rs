@@ -19,6 +19,9 @@ use names::Names;
 
 pub use fault::{Fault, Faults, ImageError};
 
+/// The smallest sector there is.
+const SECTOR_SIZE: u64 = 512;
+
 /// What an image holds that was found to be whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
@@ -31,14 +34,15 @@ pub struct Checked {
 }
 
 /// Looks at all of an image's structure. Reads the tables and the directories, each once, and no file; keeps no pages but
-/// the numbers of the clusters in memory.
+/// the numbers of the clusters in memory. `size` is the image's in bytes; one that ends within a page has zeros after it there.
 ///
 /// # Errors
 /// [`ImageError::Size`], [`ImageError::BootSector`], [`ImageError::Faults`] with what is wrong in the table and the
 /// directories; [`ImageError::Read`] when the source fails.
 pub fn check<S: PageSource>(source: S, size: u64) -> Result<Checked, ImageError> {
-    check_size(size).map_err(|_| ImageError::Size { got: size })?;
-    let pages = Pages::new(source, (size / PAGE_SIZE as u64) as u32);
+    let whole = size.checked_next_multiple_of(PAGE_SIZE as u64).filter(|_| size.is_multiple_of(SECTOR_SIZE));
+    let whole = whole.filter(|&whole| check_size(whole).is_ok()).ok_or(ImageError::Size { got: size })?;
+    let pages = Pages::new(source, (whole / PAGE_SIZE as u64) as u32);
     let mut boot = [0; BOOT_SECTOR_SIZE];
     pages.read_through(0, &mut boot)?;
     let boot = BootSector::decode(&boot)?;

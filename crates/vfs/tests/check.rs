@@ -109,6 +109,12 @@ fn images_that_do_not_begin_as_one() {
         ImageError::BootSector(error) => error,
         other => panic!("{other}"),
     };
+    // One that ends within a page is as long as it says, not as its page.
+    let cut = BootSectorError::TotalSize { got: SIZE, max: SIZE - 512 };
+    assert_eq!(boot(refused(SIZE - 512, &|_| ())), cut);
+    let mut short = image();
+    put(&mut short, 19, (SIZE / 512) as u16 - 1);
+    assert!(check(Pages::from_image(&short), SIZE - 512).is_ok());
     assert_eq!(boot(refused(SIZE, &|image| image[510] = 0)), BootSectorError::Signature { got: [0, 0xaa] });
     assert_eq!(
         boot(refused(SIZE, &|image| put(image, 19, (SIZE / 512) as u16 + 1))),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{BootSectorError, MAX_PATH_DEPTH, MAX_VOLUME_SIZE, MIN_VOLUME_SIZE, PAGE_SIZE, VfsError};
+use crate::{BootSectorError, MAX_PATH_DEPTH, MAX_VOLUME_SIZE, MIN_VOLUME_SIZE, VfsError};
 
 /// Faults told of one image; of more, only how many.
 const SHOWN: usize = 8;
@@ -12,8 +12,8 @@ const SHOWN: usize = 8;
 pub enum ImageError {
     /// No volume has this size.
     #[error(
-        "an image of {got} bytes is not possible: expected a multiple of {PAGE_SIZE} from {MIN_VOLUME_SIZE} to \
-         {MAX_VOLUME_SIZE}"
+        "an image of {got} bytes is not possible: expected whole sectors of 512 bytes, {MIN_VOLUME_SIZE} to \
+         {MAX_VOLUME_SIZE} in all"
     )]
     Size {
         /// The image's size, in bytes.
