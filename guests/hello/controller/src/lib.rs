@@ -19,6 +19,11 @@ pub fn get_witnesses(args: Args) -> Result<Vec<Witness>, String> {
 
 controller_sdk::entry! { get_witnesses: get_witnesses }
 
+/// What the guide shows is compiled and run here.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/GUESTS.md")]
+struct Guide;
+
 #[cfg(test)]
 mod tests {
     use super::*;
