@@ -336,9 +336,9 @@ fn a_full_volume_is_filled_by_both() {
         }
         assert!(tree.note(&deed));
         if number % 2 == 0 {
-            image.do_here(&deed)
+            image.do_here(&deed);
         } else {
-            image.do_by_mtools(&deed, false)
+            image.do_by_mtools(&deed, false);
         }
         number += 1;
     }

@@ -44,7 +44,7 @@ pub(crate) async fn versions_are_listed_with_who_set_them<B: Backing>() {
         set_by: by("alice"),
         current: true,
     };
-    assert_eq!(first, [deployed.clone()]);
+    assert_eq!(first, std::slice::from_ref(&deployed));
 
     let setter = Setter { owner: owner("bob"), key: Some(KeyId([7; 8])) };
     let second = put(&*store, 2).await;

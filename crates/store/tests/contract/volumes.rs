@@ -162,7 +162,7 @@ pub(crate) async fn many_pages_are_read_at_once<B: Backing>() {
         assert_eq!(snapshot.read_pages(0..u32::MAX).unwrap(), pages);
         assert_eq!(snapshot.read_pages(3..10).unwrap(), pages[1..4]);
         assert_eq!(snapshot.read_pages(1..3).unwrap(), []);
-        assert_eq!(snapshot.read_pages(200..100).unwrap(), []);
+        assert_eq!(snapshot.read_pages(100..100).unwrap(), []);
     });
 }
 
