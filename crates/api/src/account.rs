@@ -110,6 +110,35 @@ pub struct Quotas {
     /// Requests at once that change something.
     #[serde(default)]
     pub burst: Option<u32>,
+    /// What each call of one of its programs' and domains' controllers may use.
+    #[serde(default)]
+    pub controllers: ControllerQuotas,
+}
+
+/// Bounds of one controller call; null: the operator's default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControllerQuotas {
+    /// WebAssembly instructions, roughly one each.
+    pub fuel: Option<u64>,
+    /// Time from begin to end, waiting included, in milliseconds.
+    pub wall_clock_ms: Option<u64>,
+    /// Linear memory, in bytes; no more than the operator has set apart for each run.
+    pub memory_bytes: Option<u64>,
+    /// The result, in bytes of JSON.
+    pub output_bytes: Option<u64>,
+    /// The log, in bytes.
+    pub log_bytes: Option<u64>,
+    /// Host calls.
+    pub host_calls: Option<u64>,
+    /// Network calls.
+    pub network_calls: Option<u64>,
+    /// Time of each network call, in milliseconds.
+    pub network_call_ms: Option<u64>,
+    /// What network calls send, in bytes.
+    pub network_sent_bytes: Option<u64>,
+    /// What network calls receive, in bytes.
+    pub network_received_bytes: Option<u64>,
 }
 
 /// What an owner may use after all: its own quotas, and the operator's defaults where it has none.

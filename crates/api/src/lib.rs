@@ -18,7 +18,8 @@ mod webhook;
 pub mod client;
 
 pub use account::{
-    KeyList, KeyRequest, KeyView, Limits, NewKeyView, OwnerList, OwnerRequest, OwnerView, Quotas, Scope, WhoamiView,
+    ControllerQuotas, KeyList, KeyRequest, KeyView, Limits, NewKeyView, OwnerList, OwnerRequest, OwnerView, Quotas,
+    Scope, WhoamiView,
 };
 pub use base64_bytes::Base64;
 pub use domain::{

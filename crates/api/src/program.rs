@@ -145,9 +145,18 @@ pub struct SandboxUsage {
     pub memory_bytes: u64,
     /// Number of host calls.
     pub host_calls: u64,
+    /// Its result, in bytes of JSON.
+    #[serde(default)]
+    pub output_bytes: u64,
+    /// Its log, in bytes, one more for each line.
+    #[serde(default)]
+    pub log_bytes: u64,
     /// Number of network calls.
     #[serde(default)]
     pub network_calls: u64,
+    /// How many of them got no answer for reasons that may pass.
+    #[serde(default)]
+    pub network_failures: u64,
     /// Of the wall-clock time, how much was spent waiting for them, in microseconds.
     #[serde(default)]
     pub network_us: u64,

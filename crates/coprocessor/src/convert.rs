@@ -8,8 +8,8 @@ use coprocessor_engine::{
 use coprocessor_merkle::{Opening, Place};
 use coprocessor_sandbox::Usage;
 use coprocessor_store::{
-    ApiKey, Block, ControllerVersion, Delivery, DeliveryAttempt, DeliveryState, Domain, Event, Failure, OpenedBlock,
-    Owner, Program, RootRecord, Scope, Task, TaskState, TrustPolicy, Webhook,
+    ApiKey, Block, ControllerQuotas, ControllerVersion, Delivery, DeliveryAttempt, DeliveryState, Domain, Event,
+    Failure, OpenedBlock, Owner, Program, RootRecord, Scope, Task, TaskState, TrustPolicy, Webhook,
 };
 use coprocessor_types::{InstanceId, OwnerId, Root, Witness};
 use coprocessor_vfs::{Attributes, Entry, EntryKind};
@@ -110,7 +110,10 @@ pub(crate) fn usage(usage: &Usage) -> api::SandboxUsage {
         wall_clock_us: usage.wall_clock_micros,
         memory_bytes: usage.memory_bytes,
         host_calls: usage.host_calls,
+        output_bytes: usage.output_bytes,
+        log_bytes: usage.log_bytes,
         network_calls: usage.network_calls,
+        network_failures: usage.network_failures,
         network_us: usage.network_micros,
         network_sent_bytes: usage.network_sent_bytes,
         network_received_bytes: usage.network_received_bytes,
@@ -240,6 +243,36 @@ pub(crate) fn limits(limits: &OwnerLimits) -> api::Limits {
     }
 }
 
+fn controllers(quotas: &ControllerQuotas) -> api::ControllerQuotas {
+    api::ControllerQuotas {
+        fuel: quotas.fuel,
+        wall_clock_ms: quotas.wall_clock_ms,
+        memory_bytes: quotas.memory_bytes,
+        output_bytes: quotas.output_bytes,
+        log_bytes: quotas.log_bytes,
+        host_calls: quotas.host_calls,
+        network_calls: quotas.network_calls,
+        network_call_ms: quotas.network_call_ms,
+        network_sent_bytes: quotas.network_sent_bytes,
+        network_received_bytes: quotas.network_received_bytes,
+    }
+}
+
+pub(crate) fn controllers_asked(quotas: &api::ControllerQuotas) -> ControllerQuotas {
+    ControllerQuotas {
+        fuel: quotas.fuel,
+        wall_clock_ms: quotas.wall_clock_ms,
+        memory_bytes: quotas.memory_bytes,
+        output_bytes: quotas.output_bytes,
+        log_bytes: quotas.log_bytes,
+        host_calls: quotas.host_calls,
+        network_calls: quotas.network_calls,
+        network_call_ms: quotas.network_call_ms,
+        network_sent_bytes: quotas.network_sent_bytes,
+        network_received_bytes: quotas.network_received_bytes,
+    }
+}
+
 pub(crate) fn owner(owner: Owner, effective: &OwnerLimits) -> api::OwnerView {
     api::OwnerView {
         owner: owner.id.to_string(),
@@ -249,6 +282,7 @@ pub(crate) fn owner(owner: Owner, effective: &OwnerLimits) -> api::OwnerView {
             programs: owner.quotas.programs,
             requests_per_second: owner.quotas.requests_per_second,
             burst: owner.quotas.burst,
+            controllers: controllers(&owner.quotas.controllers),
         },
         limits: limits(effective),
         created_at: owner.created_at,

@@ -150,6 +150,21 @@ fn sandbox_config(args: &ServeArgs, workers: Workers) -> SandboxConfig {
     if let Some(mib) = args.controller_memory_mib {
         sandbox.limits.memory_bytes = (mib as usize) << 20;
     }
+    if let Some(elements) = args.controller_table {
+        sandbox.limits.table_elements = elements as usize;
+    }
+    if let Some(kib) = args.controller_stack_kib {
+        sandbox.limits.stack_bytes = (kib as usize) << 10;
+    }
+    if let Some(kib) = args.controller_output_kib {
+        sandbox.limits.output_bytes = (kib as usize) << 10;
+    }
+    if let Some(kib) = args.controller_log_kib {
+        sandbox.limits.log_bytes = (kib as usize) << 10;
+    }
+    if let Some(calls) = args.controller_host_calls {
+        sandbox.limits.host_calls = calls;
+    }
     network::limit(network, &mut sandbox);
     sandbox
 }

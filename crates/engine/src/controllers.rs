@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::{EngineError, Inner, host::ControllerHost, place::Place};
 
 /// Whose controller runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Subject {
     /// A program, with the files of its volume.
     Program(ProgramId),
@@ -85,6 +85,10 @@ impl Inner {
         step: Option<&Place>,
     ) -> Result<ControllerRun, EngineError> {
         let module = self.controller(call.controller).await?;
+        let limits = match limits {
+            Some(limits) => Some(limits),
+            None => self.run_limits(call.subject).await?,
+        };
         let stopping = |_| EngineError::Internal("the engine is stopping".into());
         let _room = rooms.acquire().await.map_err(stopping)?;
         let mut host = ControllerHost::new(Arc::clone(self), call.subject, call.root);

@@ -1,12 +1,13 @@
 //! Owners: what each may use.
 
-use coprocessor_store::{Change, Cursor, MAX_WEIGHT, Owner, Page, Quotas, Scope};
+use coprocessor_sandbox::Limits;
+use coprocessor_store::{Change, ControllerQuotas, Cursor, MAX_WEIGHT, Owner, Page, Quotas, Scope};
 use coprocessor_types::OwnerId;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Caller, Engine, EngineError, Inner, keys::KnownKeys, recent::Recent};
+use crate::{Caller, Engine, EngineError, Inner, controllers::Subject, keys::KnownKeys, recent::Recent};
 
 /// What one owner may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,27 +22,59 @@ pub struct OwnerLimits {
     pub requests_per_second: u32,
     /// Requests that change something at once.
     pub burst: u32,
+    /// What each call of its controllers may use, where that differs from the sandbox's limits.
+    pub controllers: ControllerQuotas,
 }
 
 impl Default for OwnerLimits {
     /// Plenty for anybody who means well.
     fn default() -> Self {
-        Self { weight: 1, unfinished_tasks: 10_000, programs: 1000, requests_per_second: 1000, burst: 2000 }
+        Self {
+            weight: 1,
+            unfinished_tasks: 10_000,
+            programs: 1000,
+            requests_per_second: 1000,
+            burst: 2000,
+            controllers: ControllerQuotas::default(),
+        }
     }
 }
 
 impl OwnerLimits {
     /// These, but for what was set for the owner.
     fn with(self, owner: &Owner) -> Self {
-        let Quotas { unfinished_tasks, programs, requests_per_second, burst } = owner.quotas;
+        let Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers } = owner.quotas;
         Self {
             weight: owner.weight,
             unfinished_tasks: unfinished_tasks.unwrap_or(self.unfinished_tasks),
             programs: programs.unwrap_or(self.programs),
             requests_per_second: requests_per_second.unwrap_or(self.requests_per_second),
             burst: burst.unwrap_or(self.burst),
+            controllers,
         }
     }
+}
+
+/// The sandbox's limits, but for what was set for an owner; `None` where nothing was.
+fn run_limits(usual: &Limits, own: &ControllerQuotas) -> Option<Limits> {
+    if *own == ControllerQuotas::default() {
+        return None;
+    }
+    let bytes = |own: Option<u64>, usual| own.map_or(usual, |own| usize::try_from(own).unwrap_or(usize::MAX));
+    let time = |own: Option<u64>, usual| own.map_or(usual, Duration::from_millis);
+    Some(Limits {
+        fuel: own.fuel.unwrap_or(usual.fuel),
+        wall_clock: time(own.wall_clock_ms, usual.wall_clock),
+        memory_bytes: bytes(own.memory_bytes, usual.memory_bytes),
+        output_bytes: bytes(own.output_bytes, usual.output_bytes),
+        log_bytes: bytes(own.log_bytes, usual.log_bytes),
+        host_calls: own.host_calls.unwrap_or(usual.host_calls),
+        network_calls: own.network_calls.unwrap_or(usual.network_calls),
+        network_call: time(own.network_call_ms, usual.network_call),
+        network_sent_bytes: own.network_sent_bytes.unwrap_or(usual.network_sent_bytes),
+        network_received_bytes: own.network_received_bytes.unwrap_or(usual.network_received_bytes),
+        ..usual.clone()
+    })
 }
 
 /// What is asked about owners and keys with every request.
@@ -49,6 +82,8 @@ impl OwnerLimits {
 pub(crate) struct Accounts {
     pub(crate) keys: KnownKeys,
     limits: Recent<OwnerId, OwnerLimits>,
+    /// Of what each run of a controller may use, where that is not the sandbox's own.
+    runs: Recent<Subject, Option<Limits>>,
 }
 
 impl Accounts {
@@ -56,6 +91,7 @@ impl Accounts {
     pub(crate) fn forget(&self) {
         self.keys.forget();
         self.limits.forget();
+        self.runs.forget();
     }
 }
 
@@ -110,16 +146,41 @@ impl Engine {
     /// # Errors
     /// The store's.
     pub async fn limits(&self, owner: &OwnerId) -> Result<OwnerLimits, EngineError> {
-        let known = &self.inner.accounts.limits;
+        self.inner.limits(owner).await
+    }
+}
+
+impl Inner {
+    async fn limits(&self, owner: &OwnerId) -> Result<OwnerLimits, EngineError> {
+        let known = &self.accounts.limits;
         match known.get(owner) {
             Ok(limits) => Ok(limits),
             Err(look) => {
-                let defaults = self.inner.config.limits;
-                let limits = self.inner.store.owner(owner).await?.map_or(defaults, |owner| defaults.with(&owner));
+                let defaults = self.config.limits;
+                let limits = self.store.owner(owner).await?.map_or(defaults, |owner| defaults.with(&owner));
                 known.put(look, owner.clone(), limits);
                 Ok(limits)
             }
         }
+    }
+
+    /// What a run of a controller may use: what was set for whoever owns the program or the domain. `None`: the sandbox's limits.
+    pub(crate) async fn run_limits(&self, subject: Subject) -> Result<Option<Limits>, EngineError> {
+        let known = &self.accounts.runs;
+        let look = match known.get(&subject) {
+            Ok(limits) => return Ok(limits),
+            Err(look) => look,
+        };
+        let owner = match subject {
+            Subject::Program(id) => self.store.program(id).await?.map(|program| program.owner),
+            Subject::Domain(id) => self.store.domain(id).await?.map(|domain| domain.owner),
+        };
+        let limits = match owner {
+            Some(owner) => run_limits(&self.sandbox.config().limits, &self.limits(&owner).await?.controllers),
+            None => None,
+        };
+        known.put(look, subject, limits.clone());
+        Ok(limits)
     }
 }
 
@@ -140,7 +201,9 @@ pub(crate) fn watch_accounts(inner: Arc<Inner>, stop: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Bench, FakeNode, config};
     use jiff::Timestamp;
+    use serde_json::json;
 
     #[test]
     fn what_was_set_goes_before_the_defaults() {
@@ -149,5 +212,37 @@ mod tests {
         let defaults = OwnerLimits::default();
         let expected = OwnerLimits { weight: 5, unfinished_tasks: 0, burst: 7, ..defaults };
         assert_eq!(defaults.with(&owner), expected);
+    }
+
+    #[test]
+    fn a_run_has_the_sandboxs_limits_but_for_what_was_set() {
+        let usual = Limits::default();
+        assert_eq!(run_limits(&usual, &ControllerQuotas::default()), None);
+        let own = ControllerQuotas { fuel: Some(5), network_call_ms: Some(20), ..ControllerQuotas::default() };
+        let expected = Limits { fuel: 5, network_call: Duration::from_millis(20), ..usual.clone() };
+        assert_eq!(run_limits(&usual, &own), Some(expected));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_owners_controllers_have_what_was_set_for_it() {
+        let turns = r#"(module (memory (export "memory") 1) (func (export "get_witnesses")) (func (export "entrypoint")
+            (local $turns i32) (local.set $turns (i32.const 10000))
+            (loop $again (br_if $again (local.tee $turns (i32.sub (local.get $turns) (i32.const 1)))))))"#;
+        let bench = Bench::running(turns, config(), &[&FakeNode::new("a")]).await;
+        let (engine, caller, program) = (&bench.engine, Caller::anonymous(), bench.program.id);
+        let call = async || engine.call(&caller, program, json!({})).await;
+        assert!(call().await.is_ok());
+        let owner = |controllers| Owner {
+            id: bench.program.owner.clone(),
+            weight: 1,
+            quotas: Quotas { controllers, ..Quotas::default() },
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        let little = ControllerQuotas { fuel: Some(1000), ..ControllerQuotas::default() };
+        engine.set_owner(&caller, owner(little)).await.unwrap();
+        let refused = call().await;
+        assert!(matches!(refused, Err(EngineError::Guest { code: "out_of_fuel", .. })), "{refused:?}");
+        engine.set_owner(&caller, owner(ControllerQuotas::default())).await.unwrap();
+        assert!(call().await.is_ok());
     }
 }

@@ -35,6 +35,44 @@ pub struct Quotas {
     pub requests_per_second: Option<u32>,
     /// Requests that change something at once.
     pub burst: Option<u32>,
+    /// What each call of one of its programs' and domains' controllers may use.
+    pub controllers: ControllerQuotas,
+}
+
+/// Bounds of one controller call; `None`: the operator's default. Kept as JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControllerQuotas {
+    /// WebAssembly instructions, roughly one each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Time from begin to end, waiting included, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_clock_ms: Option<u64>,
+    /// Linear memory, in bytes; no more than the operator has set apart for each run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// The result, in bytes of JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
+    /// The log, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
+    /// Host calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_calls: Option<u64>,
+    /// Network calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_calls: Option<u64>,
+    /// Time of each network call, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_call_ms: Option<u64>,
+    /// What network calls send, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_sent_bytes: Option<u64>,
+    /// What network calls receive, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_received_bytes: Option<u64>,
 }
 
 /// Names a key, openly: the part of it that is no secret. 16 hexadecimal digits as text.

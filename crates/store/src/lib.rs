@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-pub use account::{Accounts, ApiKey, KeyId, KeyIdError, MAX_WEIGHT, Owner, Quotas, Scope};
+pub use account::{Accounts, ApiKey, ControllerQuotas, KeyId, KeyIdError, MAX_WEIGHT, Owner, Quotas, Scope};
 pub use domain::{
     AddDomain, AppendBlocks, Block, Domain, Domains, MAX_BATCH, MAX_BATCH_PAYLOADS, MAX_PAYLOAD, NewBlock, NewDomain,
     OpenedBlock, RootRecord, TrustPolicy,

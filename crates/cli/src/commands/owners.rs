@@ -2,7 +2,7 @@
 
 use crate::{context::Context, error::CliError, output::Output, text};
 use clap::Subcommand;
-use coprocessor_api::{OwnerRequest, OwnerView, Quotas, client::Page};
+use coprocessor_api::{ControllerQuotas, OwnerRequest, OwnerView, Quotas, client::Page};
 use coprocessor_types::OwnerId;
 
 #[derive(clap::Args, Debug)]
@@ -53,6 +53,63 @@ struct Set {
     /// Such requests at once
     #[arg(long)]
     burst: Option<u32>,
+    #[command(flatten)]
+    controllers: Controllers,
+}
+
+// No documentation comment: clap would take it for the command's.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Each call of its controllers, at most")]
+struct Controllers {
+    /// Fuel: about one per WebAssembly instruction
+    #[arg(long)]
+    controller_fuel: Option<u64>,
+    /// Milliseconds from begin to end
+    #[arg(long)]
+    controller_ms: Option<u64>,
+    /// Linear memory in MiB; no more than the service has set apart
+    #[arg(long)]
+    controller_memory_mib: Option<u32>,
+    /// Result in KiB of JSON
+    #[arg(long)]
+    controller_output_kib: Option<u32>,
+    /// Log in KiB
+    #[arg(long)]
+    controller_log_kib: Option<u32>,
+    /// Host calls
+    #[arg(long)]
+    controller_host_calls: Option<u64>,
+    /// Network calls
+    #[arg(long)]
+    network_calls: Option<u64>,
+    /// Milliseconds of each network call
+    #[arg(long)]
+    network_call_ms: Option<u64>,
+    /// What network calls send, in MiB
+    #[arg(long)]
+    network_sent_mib: Option<u32>,
+    /// What network calls receive, in MiB
+    #[arg(long)]
+    network_received_mib: Option<u32>,
+}
+
+impl Controllers {
+    fn quotas(&self) -> ControllerQuotas {
+        let kib = |amount: Option<u32>| amount.map(|kib| u64::from(kib) << 10);
+        let mib = |amount: Option<u32>| amount.map(|mib| u64::from(mib) << 20);
+        ControllerQuotas {
+            fuel: self.controller_fuel,
+            wall_clock_ms: self.controller_ms,
+            memory_bytes: mib(self.controller_memory_mib),
+            output_bytes: kib(self.controller_output_kib),
+            log_bytes: kib(self.controller_log_kib),
+            host_calls: self.controller_host_calls,
+            network_calls: self.network_calls,
+            network_call_ms: self.network_call_ms,
+            network_sent_bytes: mib(self.network_sent_mib),
+            network_received_bytes: mib(self.network_received_mib),
+        }
+    }
 }
 
 impl Owners {
@@ -68,8 +125,9 @@ impl Owners {
                 out.result(&owner, || describe(out, &owner))
             }
             OwnersCommand::Set(set) => {
-                let Set { owner, weight, unfinished_tasks, programs, requests_per_second, burst } = set;
-                let quotas = Quotas { unfinished_tasks, programs, requests_per_second, burst };
+                let Set { owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers } = set;
+                let controllers = controllers.quotas();
+                let quotas = Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers };
                 let owner = client.set_owner(&owner, &OwnerRequest { weight, quotas }).await?;
                 out.result(&owner, || describe(out, &owner))
             }
@@ -99,6 +157,7 @@ fn describe(out: &Output, owner: &OwnerView) -> String {
     let limits = &owner.limits;
     let of = |amount: String, own: bool| if own { amount } else { format!("{amount} (default)") };
     let quotas = &owner.quotas;
+    let controllers = controllers(&quotas.controllers);
     out.fields([
         ("owner", owner.owner.clone()),
         ("weight", owner.weight.to_string()),
@@ -106,5 +165,29 @@ fn describe(out: &Output, owner: &OwnerView) -> String {
         ("programs", of(text::thousands(limits.programs), quotas.programs.is_some())),
         ("requests a second", of(limits.requests_per_second.to_string(), quotas.requests_per_second.is_some())),
         ("requests at once", of(limits.burst.to_string(), quotas.burst.is_some())),
+        ("a controller call", controllers),
     ])
+}
+
+/// What was set of them.
+fn controllers(quotas: &ControllerQuotas) -> String {
+    let number = |name: &str, amount: Option<u64>| amount.map(|amount| format!("{name} {}", text::thousands(amount)));
+    let size = |name: &str, amount: Option<u64>| amount.map(|amount| format!("{name} {}", text::size(amount)));
+    let time = |name: &str, ms: Option<u64>| {
+        ms.map(|ms| format!("{name} {}", text::duration(std::time::Duration::from_millis(ms))))
+    };
+    let set = [
+        number("fuel", quotas.fuel),
+        time("time", quotas.wall_clock_ms),
+        size("memory", quotas.memory_bytes),
+        size("result", quotas.output_bytes),
+        size("log", quotas.log_bytes),
+        number("host calls", quotas.host_calls),
+        number("network calls", quotas.network_calls),
+        time("each", quotas.network_call_ms),
+        size("sent", quotas.network_sent_bytes),
+        size("received", quotas.network_received_bytes),
+    ];
+    let set: Vec<String> = set.into_iter().flatten().collect();
+    if set.is_empty() { "(default)".to_owned() } else { set.join(", ") }
 }

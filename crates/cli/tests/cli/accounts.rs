@@ -95,7 +95,8 @@ fn limits() -> Value {
 }
 
 fn owner() -> Value {
-    let quotas = json!({"unfinished_tasks": null, "programs": 5, "requests_per_second": null, "burst": null});
+    let controllers = json!({"fuel": 5_000_000, "wall_clock_ms": 1500});
+    let quotas = json!({"unfinished_tasks": null, "programs": 5, "controllers": controllers});
     json!({"owner": "alice", "weight": 3, "quotas": quotas, "limits": limits(), "created_at": "2026-01-01T00:00:00Z"})
 }
 
@@ -177,6 +178,12 @@ fn what_is_asked_for_is_what_is_sent() {
     assert_eq!(
         (&owner["weight"], &owner["quotas"]["programs"], &owner["quotas"]["burst"]),
         (&json!(3), &json!(5), &none)
+    );
+    let owner = asked(&["owners", "set", "alice", "--controller-fuel", "7", "--network-received-mib", "2"]);
+    let controllers = &owner["quotas"]["controllers"];
+    assert_eq!(
+        (&controllers["fuel"], &controllers["network_received_bytes"], &controllers["host_calls"]),
+        (&json!(7), &json!(2 << 20), &none)
     );
     assert_eq!(
         asked(&["webhooks", "add", "https://example.org/hook", "--event", "delivered,failed"]),

@@ -74,6 +74,21 @@ pub(crate) struct WorkArgs {
     /// Memory limit of one controller call in MiB.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) controller_memory_mib: Option<u32>,
+    /// Elements of each table of one controller.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) controller_table: Option<u32>,
+    /// Stack of one controller call in KiB.
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(16..=16_384))]
+    pub(crate) controller_stack_kib: Option<u32>,
+    /// Result of one controller call in KiB of JSON.
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub(crate) controller_output_kib: Option<u32>,
+    /// Log of one controller call in KiB.
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) controller_log_kib: Option<u32>,
+    /// Host calls of one controller call.
+    #[arg(long, value_name = "N")]
+    pub(crate) controller_host_calls: Option<u64>,
     /// Size of a new program's volume in MiB.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(3..=2048))]
     pub(crate) volume_mib: u32,

@@ -61,8 +61,10 @@ pub(super) async fn set(
     PathOwner(id): PathOwner,
     Body(request): Body<OwnerRequest>,
 ) -> Result<Json<OwnerView>, Failure> {
-    let coprocessor_api::Quotas { unfinished_tasks, programs, requests_per_second, burst } = request.quotas;
-    let quotas = Quotas { unfinished_tasks, programs, requests_per_second, burst };
+    let coprocessor_api::Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers } =
+        request.quotas;
+    let controllers = convert::controllers_asked(&controllers);
+    let quotas = Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers };
     let owner = Owner { id, weight: request.weight.unwrap_or(1), quotas, created_at: Timestamp::now() };
     let owner = engine.set_owner(&caller, owner).await?;
     view(&engine, owner).await.map(Json)

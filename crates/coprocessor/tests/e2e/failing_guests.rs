@@ -93,6 +93,34 @@ async fn controllers_that_trap_or_return_what_is_no_witness() {
 }
 
 #[tokio::test]
+async fn what_a_controller_call_may_have_is_the_operators_choice() {
+    let cases = [
+        ("--controller-log-kib", "1", "log_limit", "(drop (call $log (i32.const 0) (i32.const 1024)))"),
+        ("--controller-host-calls", "2", "host_call_limit", "(call $nothing) (call $nothing) (call $nothing)"),
+        ("--controller-output-kib", "1", "output_limit", "(drop (call $ret (i32.const 0) (i32.const 1025)))"),
+        ("--controller-stack-kib", "16", "stack_limit", "(call $deep (i32.const 5000))"),
+        ("--controller-table", "9", "table_limit", "(if (i32.lt_s (call $grow) (i32.const 0)) (then (unreachable)))"),
+    ];
+    for (flag, value, code, body) in cases {
+        let more = r"(table $t 1 funcref)
+            (func $grow (result i32) (table.grow $t (ref.null func) (i32.const 9)))
+            (func $nothing (drop (call $log (i32.const 0) (i32.const 0))))
+            (func $deep (param $n i32)
+              (if (local.get $n) (then (call $deep (i32.sub (local.get $n) (i32.const 1))))))";
+        let controller = crate::guests::controller_with(more, body);
+        let usual = Service::start(&[]);
+        let program = usual.deploy(&controller, &hello_circuit()).await;
+        let request = usual.post(&format!("/api/v1/programs/{program}/witness"), &json!({}));
+        let problem: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_ne!(problem["code"], code, "{flag}: it has no effect");
+        let service = Service::start(&[flag, value]);
+        let program = service.deploy(&controller, &hello_circuit()).await;
+        let request = service.post(&format!("/api/v1/programs/{program}/witness"), &json!({}));
+        service.refuses(flag, request, 422, code).await;
+    }
+}
+
+#[tokio::test]
 async fn a_controller_that_computes_without_end_runs_out_of_fuel() {
     let service = Service::start(&["--controller-fuel", "1000000"]);
     let program = service.deploy(&controller_that("(loop $again (br $again))"), &hello_circuit()).await;

@@ -45,7 +45,12 @@ pub(crate) fn counter(witness_turns: u64, deliver_turns: u64) -> Vec<u8> {
 /// A controller whose `get_witnesses` is `body`; it can call `$ret`, `$log`, `$get_file`, `$set_file`, and
 /// `$teleport`, which no host offers. Its `entrypoint` does nothing.
 pub(crate) fn controller_that(body: &str) -> Vec<u8> {
-    controller(&format!(r#"(func $main (export "get_witnesses") {body}) (func (export "entrypoint"))"#))
+    controller_with("", body)
+}
+
+/// As [`controller_that`], with more functions that `body` can call.
+pub(crate) fn controller_with(more: &str, body: &str) -> Vec<u8> {
+    controller(&format!(r#"{more} (func $main (export "get_witnesses") {body}) (func (export "entrypoint"))"#))
 }
 
 /// A controller for the hello circuit whose entrypoint returns `number`, one digit.
@@ -95,6 +100,54 @@ pub(crate) fn echo() -> Vec<u8> {
             (then (call $panic (i32.const 16) (i32.const 27)) (unreachable)))
           (call $echo)))"#,
     )
+    .unwrap()
+}
+
+/// A controller whose both exports send the HTTP request in their arguments so often, and return the answer; or panic with the
+/// reason why there is none.
+pub(crate) fn asker(times: usize) -> Vec<u8> {
+    asking(
+        times,
+        r#"(import "valence" "http" (func $http (param i32 i32 i32) (result i32)))"#,
+        "",
+        "(call $http (i32.const 1024) (call $args (i32.const 1024)) (i32.const 65536))",
+    )
+}
+
+/// A controller whose both exports call an RPC method of a chain without parameters, and return the result; or panic with the
+/// reason why there is none.
+pub(crate) fn rpc_asker(chain: &str, method: &str) -> Vec<u8> {
+    let (chain_len, method_len) = (chain.len(), method.len());
+    asking(
+        1,
+        r#"(import "valence" "alchemy" (func $rpc (param i32 i32 i32 i32 i32 i32 i32) (result i32)))"#,
+        &format!(r#"(data (i32.const 0) "[]{chain}{method}")"#),
+        &format!(
+            "(call $rpc (i32.const 2) (i32.const {chain_len}) (i32.const {}) (i32.const {method_len}) (i32.const 0) (i32.const 2)
+            (i32.const 65536))",
+            2 + chain_len
+        ),
+    )
+}
+
+fn asking(times: usize, import: &str, data: &str, ask: &str) -> Vec<u8> {
+    let all = "(call $ask)".repeat(times);
+    wat::parse_str(format!(
+        r#"(module
+        (import "valence" "args" (func $args (param i32) (result i32)))
+        (import "valence" "ret" (func $ret (param i32 i32) (result i32)))
+        (import "valence" "panic" (func $panic (param i32 i32)))
+        (import "valence" "get_reason" (func $reason (param i32) (result i32)))
+        {import}
+        (memory (export "memory") 300) {data}
+        (func $ask (local $len i32)
+          (local.set $len {ask})
+          (if (i32.lt_s (local.get $len) (i32.const 0))
+            (then (call $panic (i32.const 65536) (call $reason (i32.const 65536)))))
+          (drop (call $ret (i32.const 65536) (local.get $len))))
+        (func (export "get_witnesses") {all})
+        (func (export "entrypoint") {all}))"#
+    ))
     .unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! How much one owner may ask for: rates, backlogs, programs.
 
 use crate::{
-    guests::{counter, hello_circuit},
+    guests::{controller_that, counter, hello_circuit},
     service::{Service, deployment, json_of, problem_of},
 };
 use futures::future::join_all;
@@ -94,6 +94,44 @@ async fn an_owners_own_quotas_count_at_once_and_for_it_alone() {
     // What is left out goes back.
     let owner = json_of(service.request(Method::PUT, "/api/v1/owners/alice").json(&json!({})), StatusCode::OK).await;
     assert_eq!((&owner["weight"], &owner["limits"]["burst"]), (&json!(1), &json!(50)));
+}
+
+#[tokio::test]
+async fn an_owners_controllers_may_use_what_was_set_for_it_alone() {
+    let mut service = Service::start(&[]);
+    let admin = service.key_for("ops", &["admin"]).await;
+    service.act_as(&admin);
+    let (alice, bob) =
+        (service.key_for("alice", &["deploy", "read"]).await, service.key_for("bob", &["deploy", "read"]).await);
+    let turns = controller_that(
+        "(local $turns i32) (local.set $turns (i32.const 100000))
+        (loop $again (br_if $again (local.tee $turns (i32.sub (local.get $turns) (i32.const 1)))))
+        (drop (call $ret (i32.const 0) (i32.const 2)))",
+    );
+    let mut programs = Vec::new();
+    for (key, nonce) in [(&alice, 1), (&bob, 2)] {
+        let mut body = deployment(&turns, &hello_circuit());
+        body["nonce"] = nonce.into();
+        let deployed = service.request_as(Some(key), Method::POST, "/api/v1/programs").json(&body);
+        programs.push(json_of(deployed, StatusCode::CREATED).await["id"].as_str().unwrap().to_owned());
+    }
+    let witness = |index: usize| service.post(&format!("/api/v1/programs/{}/witness", programs[index]), &json!({}));
+    let code = async |index: usize| {
+        let problem: Value = witness(index).send().await.unwrap().json().await.unwrap();
+        problem["code"].clone()
+    };
+    assert_eq!(code(0).await, "bad_result", "it gets to its end, and returns two zeros");
+    let set = json!({"quotas": {"controllers": {"fuel": 1000, "network_calls": 0}}});
+    let owner = json_of(service.request(Method::PUT, "/api/v1/owners/alice").json(&set), StatusCode::OK).await;
+    let controllers = &owner["quotas"]["controllers"];
+    assert_eq!((&controllers["fuel"], &controllers["wall_clock_ms"]), (&json!(1000), &Value::Null));
+    // By whose program it is, whoever asks.
+    assert_eq!((code(0).await, code(1).await), (json!("out_of_fuel"), json!("bad_result")));
+    let wrong = json!({"quotas": {"controllers": {"feul": 1000}}});
+    let wrong = service.request(Method::PUT, "/api/v1/owners/alice").json(&wrong);
+    service.refuses("a limit that is none", wrong, 400, "invalid_body").await;
+    json_of(service.request(Method::PUT, "/api/v1/owners/alice").json(&json!({})), StatusCode::OK).await;
+    assert_eq!(code(0).await, "bad_result");
 }
 
 /// A task that waits for a prover nobody has.

@@ -3,7 +3,7 @@
 use super::{
     EmbeddedStore, cursor,
     fault::Fault,
-    row::{corrupt, from_bits, from_json, from_time, json, owner, to_bits, to_time},
+    row::{corrupt, from_bits, from_json, from_time, json, owner, to_bits, to_json, to_time},
     writer::Durability::Synced,
 };
 use crate::{Accounts, ApiKey, Change, Cursor, KeyId, Owner, Page, Quotas, Scope, StoreError};
@@ -86,10 +86,12 @@ fn list_owners(db: &Connection, after: Option<&Cursor>, limit: usize) -> Result<
 fn put_owner(db: &Connection, owner: &Owner) -> Result<(), Fault> {
     let quotas = &owner.quotas;
     db.prepare_cached(
-        "INSERT INTO owners (owner, weight, unfinished_tasks, programs, requests_per_second, burst, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
+        "INSERT INTO owners \
+         (owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
          unfinished_tasks = excluded.unfinished_tasks, programs = excluded.programs, \
-         requests_per_second = excluded.requests_per_second, burst = excluded.burst",
+         requests_per_second = excluded.requests_per_second, burst = excluded.burst, \
+         controllers = excluded.controllers",
     )?
     .execute(params![
         owner.id.as_str(),
@@ -98,6 +100,7 @@ fn put_owner(db: &Connection, owner: &Owner) -> Result<(), Fault> {
         quotas.programs.map(from_bits),
         quotas.requests_per_second,
         quotas.burst,
+        from_json(&quotas.controllers)?,
         from_time(owner.created_at),
     ])?;
     Ok(())
@@ -162,6 +165,7 @@ fn read_owner(row: &Row<'_>) -> Result<Owner, Fault> {
             programs: row.get::<_, Option<_>>("programs")?.map(to_bits),
             requests_per_second: row.get("requests_per_second")?,
             burst: row.get("burst")?,
+            controllers: to_json("an owner's bounds of controllers", &row.get::<_, String>("controllers")?)?,
         },
         created_at: to_time(row.get("created_at")?)?,
     })

@@ -3,7 +3,10 @@
 use super::{
     Inner, cursor,
     fault::Fault,
-    row::{bytes, corrupt, from_bits, from_deadline, from_time, get, owner, small, text, time, time_or_none},
+    row::{
+        bytes, corrupt, from_bits, from_deadline, from_json, from_time, get, owner, small, text, text_json, time,
+        time_or_none,
+    },
 };
 use crate::{ApiKey, Change, Cursor, KeyId, Owner, Page, Quotas, Scope};
 use coprocessor_types::OwnerId;
@@ -32,10 +35,11 @@ impl Inner {
             .await?
             .query_one(
                 "INSERT INTO owners \
-                 (owner, weight, unfinished_tasks, programs, requests_per_second, burst, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
+                 (owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
                  unfinished_tasks = excluded.unfinished_tasks, programs = excluded.programs, \
-                 requests_per_second = excluded.requests_per_second, burst = excluded.burst RETURNING *",
+                 requests_per_second = excluded.requests_per_second, burst = excluded.burst, \
+                 controllers = excluded.controllers RETURNING *",
                 &[
                     &owner.id.as_str(),
                     &i32::try_from(owner.weight).unwrap_or(i32::MAX),
@@ -43,6 +47,7 @@ impl Inner {
                     &owner.quotas.programs.map(from_bits),
                     &owner.quotas.requests_per_second.map(i64::from),
                     &owner.quotas.burst.map(i64::from),
+                    &from_json(&owner.quotas.controllers)?,
                     &from_time(owner.created_at),
                 ],
             )
@@ -134,6 +139,7 @@ fn read_owner(row: &Row) -> Result<Owner, Fault> {
             programs: large("programs")?,
             requests_per_second: number("requests_per_second")?,
             burst: number("burst")?,
+            controllers: text_json("an owner's bounds of controllers", row, "controllers")?,
         },
         created_at: time(row, "created_at")?,
     })

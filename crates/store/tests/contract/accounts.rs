@@ -1,7 +1,9 @@
 //! Owners and keys.
 
 use super::{Backing, fixture::owner, lists::strange_cursors};
-use coprocessor_store::{ApiKey, Cursor, KeyId, MAX_WEIGHT, Owner, Page, Quotas, Scope, Store, StoreError};
+use coprocessor_store::{
+    ApiKey, ControllerQuotas, Cursor, KeyId, MAX_WEIGHT, Owner, Page, Quotas, Scope, Store, StoreError,
+};
 use coprocessor_types::OwnerId;
 use jiff::Timestamp;
 
@@ -22,6 +24,7 @@ pub(crate) async fn an_owner_s_settings_are_kept<B: Backing>() {
         programs: Some(0),
         requests_per_second: Some(u32::MAX),
         burst: None,
+        controllers: ControllerQuotas { fuel: Some(u64::MAX), network_calls: Some(0), ..ControllerQuotas::default() },
     };
     let first = Owner { weight: MAX_WEIGHT, quotas, ..settings("alice") };
     assert_eq!(store.put_owner(first.clone()).await.unwrap(), first);
