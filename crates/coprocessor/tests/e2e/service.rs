@@ -188,6 +188,14 @@ impl Service {
         program["id"].as_str().unwrap().to_owned()
     }
 
+    /// As [`Self::deploy`], beside others of the same circuit.
+    pub(crate) async fn deploy_beside(&self, nonce: u64, controller: &[u8], circuit: &[u8]) -> String {
+        let mut body = deployment(controller, circuit);
+        body["nonce"] = nonce.into();
+        let program = json_of(self.post("/api/v1/programs", &body), StatusCode::CREATED).await;
+        program["id"].as_str().unwrap().to_owned()
+    }
+
     /// Asks for a mock proof, and answers the task's id.
     pub(crate) async fn submit(&self, program: &str, args: Value) -> String {
         let task = json_of(self.prove(program, args), StatusCode::ACCEPTED).await;
