@@ -8,6 +8,7 @@ mod build;
 mod cargo;
 mod chaos;
 mod demo;
+mod fuzz;
 mod guests;
 mod openapi;
 mod process;
@@ -29,6 +30,7 @@ enum Command {
     Build(build::Options),
     Bench(bench::Options),
     Chaos(chaos::Options),
+    Fuzz(fuzz::Options),
     Openapi(openapi::Options),
     #[command(visible_alias = "doctor")]
     Env(tools::Options),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Build(options) => build::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Chaos(options) => chaos::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Openapi(options) => openapi::run(options),
         Command::Env(options) => tools::run(options),
     };

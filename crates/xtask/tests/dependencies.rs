@@ -8,6 +8,9 @@ use serde::Deserialize;
 use spdx::{Expression, LicenseReq, ParseMode};
 use std::collections::BTreeSet;
 
+/// The other workspace that is given away with this one.
+const FUZZERS: &str = "fuzz/Cargo.toml";
+
 #[derive(Deserialize)]
 struct Deny {
     licenses: Licenses,
@@ -62,7 +65,8 @@ fn every_dependency_may_be_given_away() {
     let mut needed = BTreeSet::new();
     let metadata = workspace::metadata(&root.join("Cargo.toml"));
     assert!(metadata.packages.len() > 300, "{} packages: cargo did not show them all", metadata.packages.len());
-    for package in &metadata.packages {
+    let fuzzers = workspace::metadata(&root.join(FUZZERS));
+    for package in metadata.packages.iter().chain(&fuzzers.packages) {
         let Some(expression) = &package.license else {
             broken.insert(format!("{} {} names no licence", package.name, package.version));
             continue;
@@ -110,7 +114,11 @@ fn documented() -> BTreeSet<String> {
 #[test]
 fn every_direct_dependency_has_its_reason_written_down() {
     let metadata = workspace::metadata(&workspace::root().join("Cargo.toml"));
-    let members = metadata.packages.iter().filter(|package| metadata.workspace_members.contains(&package.id));
+    let fuzzers = workspace::metadata(&workspace::root().join(FUZZERS));
+    let all = [&metadata, &fuzzers].into_iter();
+    let members = all.flat_map(|metadata| {
+        metadata.packages.iter().filter(|package| metadata.workspace_members.contains(&package.id))
+    });
     let direct = members.flat_map(|package| &package.dependencies).filter(|dependency| dependency.path.is_none());
     let direct: BTreeSet<_> = direct.map(|dependency| dependency.name.clone()).collect();
     let documented = documented();
