@@ -28,7 +28,7 @@ async fn main() -> Outcome<()> {
     let folder = tempfile::Builder::new().prefix("coprocessor-bench-").tempdir()?;
     let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path(), EmbeddedConfig::default())?);
     let engine = engine(&store).await?;
-    let mut lists = BTreeMap::new();
+    let mut lists: BTreeMap<String, Vec<f64>> = BTreeMap::new();
 
     let mut volumes = Vec::new();
     for (nonce, mib) in (0..).zip(USED) {
@@ -49,8 +49,8 @@ async fn main() -> Outcome<()> {
             volume.read(&path).await?;
             let read = milliseconds(began);
             if number >= WARM_UP {
-                lists.entry(format!("write_{mib}")).or_insert_with(Vec::new).push(written);
-                lists.entry(format!("read_{mib}")).or_insert_with(Vec::new).push(read);
+                lists.entry(format!("write_{mib}")).or_default().push(written);
+                lists.entry(format!("read_{mib}")).or_default().push(read);
             }
         }
     }
