@@ -164,7 +164,7 @@ fn fuzz(target: &str, fuzzer: &Path, places: &Places, seconds: u32) -> Result<Ou
         0 => command.arg("-runs=0"),
         _ => command.arg(format!("-max_total_time={seconds}")),
     };
-    Watched::start(target, command)?.to_its_end()
+    Watched::start(target, command)?.follow()
 }
 
 /// Merges what was reached into the corpus. The engine takes the shortest inputs that reach it all.
@@ -195,7 +195,7 @@ fn run_input(targets: &[String], fuzzers: &[PathBuf], input: &Path) -> Result<()
 
 fn table(outcomes: &[Outcome]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["target", "executions", "each second", "edges", "features", "new", "corpus", "findings"]);
     for outcome in outcomes {
         let last = &outcome.last;

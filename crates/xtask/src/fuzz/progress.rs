@@ -93,7 +93,7 @@ impl Watched {
     }
 
     /// Shows how it goes until it ends.
-    pub(super) fn to_its_end(mut self) -> Result<Outcome> {
+    pub(super) fn follow(mut self) -> Result<Outcome> {
         let output = BufReader::new(self.child.stderr.take().context("it has no standard error")?);
         let (mut first, mut last, mut input, mut said) = (None, Status::default(), None, VecDeque::new());
         // A guest's panic may hold any bytes.
@@ -148,7 +148,7 @@ mod tests {
     fn script(text: &str) -> Outcome {
         let mut command = Command::new("sh");
         command.args(["-c", text]);
-        Watched::start("target", command).unwrap().to_its_end().unwrap()
+        Watched::start("target", command).unwrap().follow().unwrap()
     }
 
     #[test]
