@@ -108,6 +108,9 @@ fn rows() -> Vec<Row> {
         verifying_key Read ReadsProgram |e, c, t, p| e.verifying_key(c, p);
         read_path Read ReadsProgram |e, c, t, p| e.read_path(c, p, "/".into());
         image Read ReadsProgram |e, c, t, p| e.image(c, p);
+        stat_path Read ReadsProgram |e, c, t, p| e.stat_path(c, p, "/".into());
+        volume_space Read ReadsProgram |e, c, t, p| e.volume_space(c, p);
+        raw_storage Read ReadsProgram |e, c, t, p| e.raw_storage(c, p);
         verify Read ReadsProgram |e, c, t, p| e.verify(c, claim(p));
         admit Prove ReadsProgram |e, c, t, p| e.admit(request(c, p));
         witness Prove ReadsProgram |e, c, t, p| e.witness(c, p, dry());
@@ -115,6 +118,10 @@ fn rows() -> Vec<Row> {
         call Deploy ChangesProgram |e, c, t, p| e.call(c, p, json!({}));
         write_file Deploy ChangesProgram |e, c, t, p| e.write_file(c, p, "a.txt".into(), Bytes::from_static(b"a"));
         remove_path Deploy ChangesProgram |e, c, t, p| e.remove_path(c, p, "a.txt".into());
+        make_directory Deploy ChangesProgram |e, c, t, p| e.make_directory(c, p, "d".into());
+        rename_path Deploy ChangesProgram |e, c, t, p| e.rename_path(c, p, "a.txt".into(), "b.txt".into());
+        set_raw_storage Deploy ChangesProgram |e, c, t, p| e.set_raw_storage(c, p, Bytes::from_static(b"raw"));
+        receive_image Deploy ChangesProgram |e, c, t, p| e.receive_image(c, p);
         recorded_call Deploy ChangesProgram |e, c, t, p| e.recorded_call(c, p, json!({}));
         set_controller Deploy ChangesProgram |e, c, t, p| e.set_controller(c, p, Bytes::new());
         set_controller_version Deploy ChangesProgram |e, c, t, p| e.set_controller_version(c, p, 1);
