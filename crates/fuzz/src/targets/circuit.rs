@@ -3,7 +3,6 @@
 use super::edit;
 use crate::{Input, Seed, Target, Writer};
 use coprocessor_prover::mock::rv64::{Limits, Program, run as execute};
-use coprocessor_types::{CircuitInput, OpenedWitness, Root};
 
 pub(crate) const TARGET: Target =
     Target { name: "circuit", about: "prover: the circuit loader and the mock interpreter", run, seeds };
@@ -74,10 +73,6 @@ fn seeds() -> Vec<Seed> {
     let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
     let code =
         |name: &str, words: &[u32]| Writer::new().byte(1).few(b"input").few(b"data").bytes(&bytes(words)).seed(name);
-    let hello =
-        CircuitInput { root: Root([7; 32]), witnesses: vec![OpenedWitness::Data(b"hello".to_vec())] }.to_bytes();
-    let hello = Writer::new().byte(0).few(&hello);
-    let compiled = include_bytes!("../../../../guests/hello/artifacts/circuit.elf");
     // Shifts, multiplications and divisions of everything by everything, a load and a store.
     let arithmetic: Vec<u32> = [0x13, 0x33, 0x3b, 0x1b]
         .into_iter()
@@ -87,7 +82,6 @@ fn seeds() -> Vec<Seed> {
         .chain([0x7900_02b7, 0x0002_b303, 0x0062_b023])
         .collect();
     let mut seeds = vec![
-        hello.bytes(compiled).seed("hello"),
         code("halt", &halt(0)),
         code("halt-with-a-code", &halt(7)),
         code("endless", &[0x6f]),
