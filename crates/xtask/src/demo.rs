@@ -56,6 +56,11 @@ impl Options {
         Self { mock, guest: "hello".into(), args: None, artifacts: None, kind: None, keep: false }
     }
 
+    /// A demo that proves something of a chain, with a chain of its own and without a real proof.
+    pub(crate) fn of_a_chain() -> Self {
+        Self { guest: chain::GUEST.into(), ..Self::of_hello(true) }
+    }
+
     /// A demo of a guest rebuilt into another folder, without a real proof.
     pub(crate) fn of_rebuilt(guest: &str, artifacts: PathBuf) -> Self {
         Self { guest: guest.into(), artifacts: Some(artifacts), ..Self::of_hello(true) }

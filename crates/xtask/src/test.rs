@@ -77,6 +77,13 @@ fn parts<'a>(cargo: &'a Cargo, options: &Options) -> Result<Vec<Part<'a>>> {
         run: Box::new(|| one(openapi::run(openapi::Options::check()))),
     });
     parts.push(Part { name: "demo, mock".into(), run: Box::new(|| one(demo::run(&demo::Options::of_hello(true)))) });
+    // Its chain comes from npm; where that is missing, the note about tools has said so.
+    if tools::has_npm() {
+        parts.push(Part {
+            name: "demo of a chain, mock".into(),
+            run: Box::new(|| one(demo::run(&demo::Options::of_a_chain()))),
+        });
+    }
     if !options.quick {
         parts.push(Part {
             name: "guests' artifacts".into(),

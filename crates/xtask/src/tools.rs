@@ -86,7 +86,7 @@ pub(crate) fn look() -> Vec<Tool> {
         tool("mtools", Need::Tests, on_path("mcopy"), "mtools"),
         tool("dosfstools", Need::Tests, on_path("fsck.fat"), "dosfstools"),
         tool("PostgreSQL", Need::Tests, postgres(), "postgresql"),
-        tool("Node.js", Need::Tests, version_of("node").filter(|_| which::which("npm").is_ok()), "nodejs npm"),
+        tool("Node.js", Need::Tests, version_of("node").filter(|_| has_npm()), "nodejs npm"),
         tool("guest compiler", Need::Guests, guest_compiler(), "rustc-web rust-web-src lld"),
     ]
 }
@@ -167,6 +167,11 @@ fn meminfo(entry: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kibibytes = text.lines().find_map(|line| line.strip_prefix(entry))?.trim().strip_suffix(" kB")?;
     Some(kibibytes.parse::<u64>().ok()? * 1024)
+}
+
+/// Whether npm can bring what comes from there.
+pub(crate) fn has_npm() -> bool {
+    which::which("npm").is_ok()
 }
 
 fn postgres() -> Option<String> {
