@@ -1,5 +1,5 @@
-//! What a call costs that does nothing: prints a JSON list of milliseconds, one for each call of a warm module.
-//! `cargo xtask bench` reads it.
+//! What a call costs that does nothing, beside wasmtime without any of what makes it safe: prints JSON, two lists of milliseconds, one for
+//! each call of a warm module. `cargo xtask bench` reads it.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use coprocessor_sandbox::{Call, Export, Host, HostError, Sandbox, SandboxConfig};
@@ -51,17 +51,49 @@ fn main() -> Result<(), Box<dyn Error>> {
         recorder: None,
         limits: None,
     };
-    let mut milliseconds = Vec::with_capacity(CALLS);
+    let mut bare = Bare::new(&wasm)?;
+    let (mut ours, mut theirs) = (Vec::with_capacity(CALLS), Vec::with_capacity(CALLS));
+    // One after the other, so that whatever else the machine does is in both.
     for number in 0..WARM_UP + CALLS {
         let call = call();
         let began = Instant::now();
         let run = sandbox.call(&module, call, &mut NoHost);
         let took = began.elapsed();
         run.result?;
+        let began = Instant::now();
+        bare.call()?;
+        let bare_took = began.elapsed();
         if number >= WARM_UP {
-            milliseconds.push(took.as_secs_f64() * 1e3);
+            ours.push(took.as_secs_f64() * 1e3);
+            theirs.push(bare_took.as_secs_f64() * 1e3);
         }
     }
-    println!("{}", serde_json::to_string(&milliseconds)?);
+    println!("{}", serde_json::json!({ "sandbox": ours, "bare": theirs }));
     Ok(())
+}
+
+/// The same module, instantiated for each call from what is linked already: in pooled memories, and with neither fuel nor time nor
+/// anything else counted.
+struct Bare {
+    engine: wasmtime::Engine,
+    linked: wasmtime::InstancePre<()>,
+}
+
+impl Bare {
+    fn new(wasm: &[u8]) -> Result<Self, wasmtime::Error> {
+        let mut pool = wasmtime::PoolingAllocationConfig::new();
+        pool.linear_memory_keep_resident(256 * 1024);
+        let mut config = wasmtime::Config::new();
+        config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
+        let engine = wasmtime::Engine::new(&config)?;
+        let module = wasmtime::Module::new(&engine, wasm)?;
+        let linked = wasmtime::Linker::new(&engine).instantiate_pre(&module)?;
+        Ok(Self { engine, linked })
+    }
+
+    fn call(&mut self) -> Result<(), wasmtime::Error> {
+        let mut store = wasmtime::Store::new(&self.engine, ());
+        let instance = self.linked.instantiate(&mut store)?;
+        instance.get_typed_func::<(), ()>(&mut store, "entrypoint")?.call(&mut store, ())
+    }
 }

@@ -143,10 +143,20 @@ fn calls_in_process(cargo: &Cargo) -> Result<Vec<Figure>> {
     if !output.status.success() {
         bail!("{} failed: {}", example.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
-    let milliseconds: Vec<f64> =
-        serde_json::from_slice(&output.stdout).context("the example prints no list of numbers")?;
+    let Calls { sandbox, bare } =
+        serde_json::from_slice(&output.stdout).context("the example prints something else than two lists")?;
     let target = Target::p50_at_most(0.2);
-    Ok(vec![
-        Figure::new("controller call, warm module, no work of its own", Unit::Milliseconds, milliseconds)?.with(target),
-    ])
+    let sandbox =
+        Figure::new("controller call, warm module, no work of its own", Unit::Milliseconds, sandbox)?.with(target);
+    let bare = Figure::new("  limit: bare wasmtime, nothing counted", Unit::Milliseconds, bare)?;
+    let times = vec![sandbox.median() / bare.median()];
+    let times = Figure::new("  times as dear", Unit::Times, times)?.with(Target::p50_at_most(1.5));
+    Ok(vec![sandbox, bare, times])
+}
+
+/// What the example prints, in milliseconds.
+#[derive(serde::Deserialize)]
+struct Calls {
+    sandbox: Vec<f64>,
+    bare: Vec<f64>,
 }
