@@ -62,8 +62,11 @@ fn url(text: &str, location: &str) {
     reads_back::<Url>(text);
     assert!(!url.host().is_empty() && url.port() != 0 || text.contains(":0"), "{text:?}");
     let itself = format!("{}:{}", url.host(), url.port());
-    let allowed: AllowedHost = itself.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
-    assert!(allowed.matches(url.host(), url.port()), "{text:?}");
+    match itself.parse::<AllowedHost>() {
+        Ok(allowed) => assert!(allowed.matches(url.host(), url.port()), "{text:?}"),
+        // A URL may have stars in its host; nobody can allow such a host, and no name server knows one.
+        Err(error) => assert!(url.host().contains('*'), "{text:?}: {error}"),
+    }
     if let Ok(led) = url.redirected(location) {
         reads_back::<Url>(led.as_str());
         assert_eq!(url.is_same_origin(&led), led.is_same_origin(&url));
