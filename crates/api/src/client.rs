@@ -23,8 +23,10 @@ mod error;
 mod exchange;
 mod files;
 mod follow;
+mod people;
 mod source;
 mod sse;
+mod tasks;
 
 pub use chain::Registered;
 pub use download::Download;
@@ -33,14 +35,12 @@ pub use files::PathContent;
 pub use follow::{Follow, FollowAll, OwnerUpdate, Update, Whose};
 
 use crate::{
-    CallView, ControllerVersionList, DeliveryList, DeliveryView, EventList, ExecuteRequest, ExecutionView, HealthView,
-    KeyList, KeyRequest, KeyView, NewKeyView, NewWebhookView, OwnerList, OwnerRequest, OwnerView, ProgramList,
-    ProgramView, ProofView, ProverList, ProverRequest, ProverView, RollbackRequest, ServiceInfo, StorageView, TaskList,
-    TaskRequest, TaskState, TaskView, VerifyRequest, VerifyView, VerifyingKeyView, WebhookList, WebhookRequest,
-    WebhookView, WhoamiView, WitnessView,
+    CallView, ControllerVersionList, ExecuteRequest, ExecutionView, HealthView, ProgramList, ProgramView, ProverList,
+    ProverRequest, ProverView, RollbackRequest, ServiceInfo, StorageView, TaskState, VerifyRequest, VerifyView,
+    VerifyingKeyView, WitnessView,
 };
 use bytes::Bytes;
-use coprocessor_types::{Backend, OwnerId, ProgramId, TaskId};
+use coprocessor_types::{Backend, ProgramId};
 use exchange::{Exchange, Patience};
 use reqwest::{
     Method, StatusCode,
@@ -48,13 +48,6 @@ use reqwest::{
     multipart::{Form, Part},
 };
 use secrecy::SecretString;
-use std::time::{Duration, Instant};
-
-/// How often a request with an idempotency key is sent again when its answer was lost.
-const RESENDS: u32 = 3;
-
-/// How long one request waits for a task to finish.
-const WAIT_SLICE: Duration = Duration::from_secs(30);
 
 /// A coprocessor at one address. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
@@ -294,161 +287,6 @@ impl Client {
         exchange::json(self.exchange.send(request.json(args)).await?).await
     }
 
-    /// Asks for a proof. With an idempotency key, a request whose answer was lost on the way is sent again.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn create_task(
-        &self,
-        program: &ProgramId,
-        request: &TaskRequest,
-        idempotency_key: Option<&str>,
-    ) -> Result<TaskView, ClientError> {
-        let path = ["programs", &program.to_string(), "tasks"];
-        let mut resends = 0;
-        loop {
-            let mut post = self.exchange.request(Method::POST, &path, Patience::Answer)?.json(request);
-            if let Some(key) = idempotency_key {
-                post = post.header("idempotency-key", key);
-            }
-            let answer = match self.exchange.send(post).await {
-                Ok(response) => exchange::json(response).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Err(ClientError::Interrupted { .. }) if idempotency_key.is_some() && resends < RESENDS => {
-                    resends += 1;
-                    tokio::time::sleep(Duration::from_millis(250) * resends).await;
-                }
-                answer => return answer,
-            }
-        }
-    }
-
-    /// A page of tasks, newest first.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn tasks(&self, filter: &TaskFilter, page: &Page) -> Result<TaskList, ClientError> {
-        let mut query = page.query();
-        query.extend(filter.program.map(|program| ("program", program.to_string())));
-        query.extend(filter.state.map(|state| ("state", state.as_str().to_owned())));
-        self.exchange.get(&["tasks"], &query).await
-    }
-
-    /// The recording of a run of a task's controller: of the stage `execute` or `deliver`, or the last one made.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `no_recording` where there is none.
-    pub async fn recording(&self, task: &TaskId, stage: Option<&str>) -> Result<Download, ClientError> {
-        let query: Vec<_> = stage.map(|stage| ("stage", stage.to_owned())).into_iter().collect();
-        self.exchange.download(&["tasks", &task.to_string(), "recording"], &query).await
-    }
-
-    /// A task.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn task(&self, task: &TaskId) -> Result<TaskView, ClientError> {
-        self.exchange.get(&["tasks", &task.to_string()], &[]).await
-    }
-
-    /// Waits until a task has finished, or `patience` is over: the task as it is then. Asks again over lost connections.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn wait(&self, task: &TaskId, patience: Duration) -> Result<TaskView, ClientError> {
-        let began = Instant::now();
-        loop {
-            let left = patience.saturating_sub(began.elapsed());
-            let seconds = left.min(WAIT_SLICE).as_secs_f64().ceil();
-            let asked = self.exchange.get(&["tasks", &task.to_string()], &[("wait", seconds.to_string())]).await;
-            match asked {
-                Err(error) if ClientError::may_pass(&error) && !left.is_zero() => {
-                    tokio::time::sleep(left.min(Duration::from_secs(1))).await;
-                }
-                Ok(task) if !TaskView::is_finished(&task) && !left.is_zero() => {}
-                answer => return answer,
-            }
-        }
-    }
-
-    /// What has happened to a task so far: events after sequence number `after`, oldest first.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn events(
-        &self,
-        task: &TaskId,
-        after: Option<u64>,
-        limit: Option<u32>,
-    ) -> Result<EventList, ClientError> {
-        let mut query = Vec::new();
-        query.extend(after.map(|after| ("after", after.to_string())));
-        query.extend(limit.map(|limit| ("limit", limit.to_string())));
-        self.exchange.get(&["tasks", &task.to_string(), "events"], &query).await
-    }
-
-    /// Follows a task's events as they happen, from after sequence number `after`, over lost connections, to its end.
-    pub fn follow(&self, task: TaskId, after: Option<u64>) -> Follow {
-        Follow::new(self.clone(), task, after)
-    }
-
-    /// What has happened to all tasks of an owner: events after sequence number `after`, oldest first.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn all_events(
-        &self,
-        whose: &Whose,
-        after: Option<u64>,
-        limit: Option<u32>,
-    ) -> Result<EventList, ClientError> {
-        let mut query = whose.query();
-        query.extend(after.map(|after| ("after", after.to_string())));
-        query.extend(limit.map(|limit| ("limit", limit.to_string())));
-        self.exchange.get(&["events"], &query).await
-    }
-
-    /// Follows all tasks of an owner as things happen, over lost connections: from after sequence number `after`, or from now on.
-    pub fn follow_all(&self, whose: &Whose, after: Option<u64>) -> FollowAll {
-        FollowAll::new(self.clone(), whose, after)
-    }
-
-    /// A task's verified proof and all that a verifier needs.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `no_proof` while there is none.
-    pub async fn proof(&self, task: &TaskId) -> Result<ProofView, ClientError> {
-        self.exchange.get(&["tasks", &task.to_string(), "proof"], &[]).await
-    }
-
-    /// A task's proof alone, in its backend's encoding.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `no_proof` while there is none.
-    pub async fn proof_bytes(&self, task: &TaskId) -> Result<Download, ClientError> {
-        self.exchange.download(&["tasks", &task.to_string(), "proof"], &[]).await
-    }
-
-    /// Has a failed task tried again.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `task_not_retryable`.
-    pub async fn retry(&self, task: &TaskId) -> Result<TaskView, ClientError> {
-        let path = ["tasks", &task.to_string(), "retry"];
-        exchange::json(self.exchange.send(self.exchange.request(Method::POST, &path, Patience::Answer)?).await?).await
-    }
-
-    /// Cancels a task.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `task_finished`.
-    pub async fn cancel(&self, task: &TaskId) -> Result<TaskView, ClientError> {
-        let path = ["tasks", &task.to_string()];
-        exchange::json(self.exchange.send(self.exchange.request(Method::DELETE, &path, Patience::Answer)?).await?).await
-    }
-
     /// Has a proof verified by the service. A proof that does not hold is an answer, not an error.
     ///
     /// # Errors
@@ -485,118 +323,9 @@ impl Client {
     /// How large the store is, and how long things are kept.
     ///
     /// # Errors
-    /// See [`ClientError`]; so for every method below. Keys, other owners and storage take the scope `admin`: problem
-    /// `forbidden`.
+    /// See [`ClientError`]; problem `forbidden` without the scope `admin`.
     pub async fn storage(&self) -> Result<StorageView, ClientError> {
         self.exchange.get(&["storage"], &[]).await
-    }
-
-    /// Who the service takes this client for.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn whoami(&self) -> Result<WhoamiView, ClientError> {
-        self.exchange.get(&["whoami"], &[]).await
-    }
-
-    /// Makes a key. Its secret is in this answer and nowhere else.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn create_key(&self, request: &KeyRequest) -> Result<NewKeyView, ClientError> {
-        self.exchange.post(&["keys"], request).await
-    }
-
-    /// A page of keys, newest first; those of one owner, or all that may be seen.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn keys(&self, owner: Option<&OwnerId>, page: &Page) -> Result<KeyList, ClientError> {
-        let mut query = page.query();
-        query.extend(owner.map(|owner| ("owner", owner.to_string())));
-        self.exchange.get(&["keys"], &query).await
-    }
-
-    /// Revokes a key, from now on. Doing so again is no error.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `unknown_key`.
-    pub async fn revoke_key(&self, key: &str) -> Result<KeyView, ClientError> {
-        let request = self.exchange.request(Method::DELETE, &["keys", key], Patience::Answer)?;
-        exchange::json(self.exchange.send(request).await?).await
-    }
-
-    /// A page of the owners for whom something was set, by name.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn owners(&self, page: &Page) -> Result<OwnerList, ClientError> {
-        self.exchange.get(&["owners"], &page.query()).await
-    }
-
-    /// An owner.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn owner(&self, owner: &OwnerId) -> Result<OwnerView, ClientError> {
-        self.exchange.get(&["owners", owner.as_str()], &[]).await
-    }
-
-    /// Sets an owner's share and quotas; what the request leaves out goes back to its default.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn set_owner(&self, owner: &OwnerId, request: &OwnerRequest) -> Result<OwnerView, ClientError> {
-        self.exchange.put(&["owners", owner.as_str()], request).await
-    }
-
-    /// Registers a webhook. Its secret is in this answer and nowhere else.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn add_webhook(&self, request: &WebhookRequest) -> Result<NewWebhookView, ClientError> {
-        self.exchange.post(&["webhooks"], request).await
-    }
-
-    /// A page of webhooks, newest first.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn webhooks(&self, page: &Page) -> Result<WebhookList, ClientError> {
-        self.exchange.get(&["webhooks"], &page.query()).await
-    }
-
-    /// A webhook.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `unknown_webhook`; so for the methods below.
-    pub async fn webhook(&self, webhook: &str) -> Result<WebhookView, ClientError> {
-        self.exchange.get(&["webhooks", webhook], &[]).await
-    }
-
-    /// Forgets a webhook, with its deliveries.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn remove_webhook(&self, webhook: &str) -> Result<(), ClientError> {
-        self.exchange.delete(&["webhooks", webhook]).await
-    }
-
-    /// A page of what was sent to a webhook or is to be, newest first.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn deliveries(&self, webhook: &str, page: &Page) -> Result<DeliveryList, ClientError> {
-        self.exchange.get(&["webhooks", webhook, "deliveries"], &page.query()).await
-    }
-
-    /// Has something sent to a webhook once more, whatever became of it.
-    ///
-    /// # Errors
-    /// See [`ClientError`]; problem `unknown_delivery`.
-    pub async fn redeliver(&self, webhook: &str, delivery: &str) -> Result<DeliveryView, ClientError> {
-        let path = ["webhooks", webhook, "deliveries", delivery, "redeliver"];
-        exchange::json(self.exchange.send(self.exchange.request(Method::POST, &path, Patience::Answer)?).await?).await
     }
 }
 
