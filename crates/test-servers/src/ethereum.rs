@@ -1,9 +1,13 @@
-//! An Ethereum node of its own chain, and a Solidity compiler; both from npm, kept in cargo's target folder.
+//! An Ethereum node of its own chain, and a Solidity compiler; both from npm.
 
-use crate::ServerError;
+use crate::{
+    ServerError,
+    npm::{install, run_script},
+};
 use serde_json::{Value, json};
 use std::{
-    fs::{self, File},
+    collections::BTreeMap,
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
@@ -38,6 +42,15 @@ pub struct Contract {
     pub bytecode: String,
     /// Its storage layout, as the compiler writes it.
     pub layout: Value,
+}
+
+/// What the compiler made of several sources.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Contracts by their names. Interfaces and abstract contracts have no code.
+    pub contracts: BTreeMap<String, Contract>,
+    /// What the compiler warns of.
+    pub warnings: Vec<String>,
 }
 
 impl EthereumNode {
@@ -90,12 +103,14 @@ impl EthereumNode {
         }
     }
 
-    /// Sends a transaction of the first account, waits for its block, and gives its receipt.
+    /// Sends a transaction, waits for its block, and gives its receipt. It is the first account's unless it has a `from`.
     ///
     /// # Errors
     /// What the node says, also of a transaction that failed.
     pub fn transact(&self, mut transaction: Value) -> Result<Value, ServerError> {
-        transaction["from"] = self.call("eth_accounts", json!([]))?[0].take();
+        if transaction["from"].is_null() {
+            transaction["from"] = self.call("eth_accounts", json!([]))?[0].take();
+        }
         let hash = self.call("eth_sendTransaction", json!([transaction]))?;
         // The block is made as soon as the transaction is there, but not before the answer.
         let given_up = Instant::now() + PATIENCE;
@@ -147,60 +162,51 @@ impl Drop for EthereumNode {
 /// # Errors
 /// npm or the network is missing, or what the compiler says.
 pub fn compile_solidity(source: &str, contract: &str) -> Result<Contract, ServerError> {
-    let failed = |output: String| ServerError::Failed { program: "solc".into(), output };
+    let mut compiled = compile_sources(&BTreeMap::from([("source".to_owned(), source.to_owned())]))?;
+    compiled.contracts.remove(contract).ok_or_else(|| solc_failed(format!("the source has no contract {contract}")))
+}
+
+/// Compiles Solidity sources that import each other by their paths.
+///
+/// # Errors
+/// npm or the network is missing, or what the compiler says.
+pub fn compile_sources(sources: &BTreeMap<String, String>) -> Result<Compiled, ServerError> {
+    let content: BTreeMap<_, _> = sources.iter().map(|(path, source)| (path, json!({ "content": source }))).collect();
     let input = json!({
         "language": "Solidity",
-        "sources": { "source": { "content": source } },
+        "sources": content,
         "settings": {
             "optimizer": { "enabled": true },
             "outputSelection": { "*": { "*": ["evm.bytecode.object", "storageLayout"] } },
         },
     });
-    let mut compiler = Command::new("node")
-        .args(["-e", COMPILE])
-        .current_dir(packages()?)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(ServerError::io("node"))?;
-    let mut pipe = compiler.stdin.take().expect("it is piped");
-    pipe.write_all(input.to_string().as_bytes()).map_err(ServerError::io("solc"))?;
-    drop(pipe);
-    let output = compiler.wait_with_output().map_err(ServerError::io("solc"))?;
-    let mut made: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|_| failed(String::from_utf8_lossy(&output.stderr).into_owned()))?;
-    let of = &mut made["contracts"]["source"][contract];
-    match of["evm"]["bytecode"]["object"].as_str().map(|code| format!("0x{code}")) {
-        Some(bytecode) => Ok(Contract { bytecode, layout: of["storageLayout"].take() }),
-        None => Err(failed(made["errors"].to_string())),
+    let output = run_script(&packages()?, COMPILE, input.to_string().as_bytes())?;
+    let mut made: Value = serde_json::from_slice(&output).map_err(|error| solc_failed(error.to_string()))?;
+    let said = |severity: &str| -> Vec<String> {
+        let all = made["errors"].as_array().into_iter().flatten();
+        let of_it = all.filter(|message| message["severity"] == severity);
+        of_it.filter_map(|message| message["formattedMessage"].as_str().map(str::to_owned)).collect()
+    };
+    let (errors, warnings) = (said("error"), said("warning"));
+    if !errors.is_empty() {
+        return Err(solc_failed(errors.join("\n")));
     }
+    let files = made["contracts"].as_object_mut().into_iter().flatten();
+    let all = files.filter_map(|(_, file)| file.as_object_mut()).flatten();
+    let contracts = all.map(|(name, made)| {
+        let bytecode = format!("0x{}", made["evm"]["bytecode"]["object"].as_str().unwrap_or_default());
+        (name.clone(), Contract { bytecode, layout: made["storageLayout"].take() })
+    });
+    Ok(Compiled { contracts: contracts.collect(), warnings })
 }
 
-/// A folder with both packages, installed once for all tests.
+fn solc_failed(output: String) -> ServerError {
+    ServerError::Failed { program: "solc".into(), output }
+}
+
+/// A folder with both packages.
 fn packages() -> Result<PathBuf, ServerError> {
-    let folder = target_folder().join("test-servers").join("npm");
-    fs::create_dir_all(&folder).map_err(ServerError::file(&folder))?;
-    let lock = File::create(folder.join("lock")).map_err(ServerError::file(&folder))?;
-    // Tests run in many processes; the lock ends with this function.
-    lock.lock().map_err(ServerError::file(&folder))?;
-    let done = folder.join("installed");
-    let wanted = format!("{ANVIL} {SOLC}");
-    if fs::read_to_string(&done).is_ok_and(|there| there == wanted) {
-        return Ok(folder);
-    }
-    let output = Command::new("npm")
-        .args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "."])
-        .args([ANVIL, SOLC])
-        .current_dir(&folder)
-        .output()
-        .map_err(|_| ServerError::Missing { program: "npm", package: "npm" })?;
-    if !output.status.success() {
-        let output = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(ServerError::NotInstallable { what: wanted, output });
-    }
-    fs::write(&done, wanted).map_err(ServerError::file(&done))?;
-    Ok(folder)
+    install("npm", &[ANVIL, SOLC])
 }
 
 /// The program itself, which npm has for each kind of machine in a package of its own.
@@ -212,11 +218,4 @@ fn anvil(packages: &Path) -> Result<PathBuf, ServerError> {
         what: ANVIL.into(),
         output: "there is none for this kind of machine".into(),
     })
-}
-
-/// Cargo marks its target folder, in which every test's program lies.
-fn target_folder() -> PathBuf {
-    let program = std::env::current_exe().unwrap_or_default();
-    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    marked.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), Path::to_owned)
 }

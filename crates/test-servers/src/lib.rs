@@ -5,6 +5,7 @@
 
 #[cfg(feature = "ethereum")]
 mod ethereum;
+mod npm;
 mod postgres;
 mod proxy;
 #[cfg(feature = "s3")]
@@ -13,7 +14,8 @@ mod s3;
 use std::{io, path::PathBuf};
 
 #[cfg(feature = "ethereum")]
-pub use ethereum::{Contract, EthereumNode, compile_solidity};
+pub use ethereum::{Compiled, Contract, EthereumNode, compile_solidity, compile_sources};
+pub use npm::{install as install_npm, run_script};
 pub use postgres::{Postgres, PostgresSettings, postgres_programs};
 pub use proxy::BreakingProxy;
 #[cfg(feature = "s3")]

@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coprocessor-ethereum", &["coprocessor-types", "coprocessor-circuit-sdk"]),
     ("coprocessor-vfs", &[]),
     ("coprocessor-outbound", &[]),
+    ("coprocessor-solidity", &[]),
     ("coprocessor-store", &["coprocessor-types", "coprocessor-merkle"]),
     ("coprocessor-sandbox", &["coprocessor-types"]),
     ("coprocessor-prover", &["coprocessor-types"]),
