@@ -104,6 +104,9 @@ pub struct Quotas {
     /// Registered programs.
     #[serde(default)]
     pub programs: Option<u64>,
+    /// Bytes that its programs' volumes hold together: pages of 4096 that are not all zeros, and raw storage.
+    #[serde(default)]
+    pub volume_bytes: Option<u64>,
     /// Requests a second that change something (`POST`, `PUT`, `DELETE`), sustained.
     #[serde(default)]
     pub requests_per_second: Option<u32>,
@@ -148,6 +151,9 @@ pub struct Limits {
     pub unfinished_tasks: u64,
     /// Registered programs.
     pub programs: u64,
+    /// Bytes that its programs' volumes hold together.
+    #[serde(default)]
+    pub volume_bytes: u64,
     /// Requests a second that change something, sustained.
     pub requests_per_second: u32,
     /// Requests at once that change something.
@@ -178,6 +184,9 @@ pub struct OwnerView {
     pub quotas: Quotas,
     /// What it may use after all.
     pub limits: Limits,
+    /// Bytes that its programs' volumes hold together now.
+    #[serde(default)]
+    pub volume_bytes: u64,
     /// When something was set for it first.
     pub created_at: Timestamp,
 }
@@ -202,4 +211,7 @@ pub struct WhoamiView {
     pub scopes: Vec<Scope>,
     /// What its owner may use.
     pub limits: Limits,
+    /// Bytes that its owner's programs' volumes hold together now.
+    #[serde(default)]
+    pub volume_bytes: u64,
 }

@@ -167,6 +167,8 @@ codes! {
     InvalidImage = "invalid_image", 422, "The image is no whole FAT-16 filesystem";
     /// The volume has no room.
     VolumeFull = "volume_full", 507, "The volume is full";
+    /// The owner's volumes may not hold that much together.
+    VolumeQuota = "volume_quota", 507, "The owner's volumes hold as much as they may";
     /// A guest failed; the problem's code is the guest failure's own.
     GuestFailed = "guest_failed", 422, "The guest program failed";
     /// More requests than the owner may make.

@@ -238,6 +238,7 @@ pub(crate) fn limits(limits: &OwnerLimits) -> api::Limits {
     api::Limits {
         unfinished_tasks: limits.unfinished_tasks,
         programs: limits.programs,
+        volume_bytes: limits.volume_bytes,
         requests_per_second: limits.requests_per_second,
         burst: limits.burst,
     }
@@ -273,18 +274,20 @@ pub(crate) fn controllers_asked(quotas: &api::ControllerQuotas) -> ControllerQuo
     }
 }
 
-pub(crate) fn owner(owner: Owner, effective: &OwnerLimits) -> api::OwnerView {
+pub(crate) fn owner(owner: Owner, effective: &OwnerLimits, volume_bytes: u64) -> api::OwnerView {
     api::OwnerView {
         owner: owner.id.to_string(),
         weight: owner.weight,
         quotas: api::Quotas {
             unfinished_tasks: owner.quotas.unfinished_tasks,
             programs: owner.quotas.programs,
+            volume_bytes: owner.quotas.volume_bytes,
             requests_per_second: owner.quotas.requests_per_second,
             burst: owner.quotas.burst,
             controllers: controllers(&owner.quotas.controllers),
         },
         limits: limits(effective),
+        volume_bytes,
         created_at: owner.created_at,
     }
 }

@@ -104,6 +104,7 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
         limits: OwnerLimits {
             unfinished_tasks: limits.owner_backlog,
             programs: limits.owner_programs,
+            volume_bytes: u64::from(limits.owner_volumes_mib) << 20,
             requests_per_second: limits.owner_requests_per_second,
             burst: limits.owner_burst,
             ..OwnerLimits::default()

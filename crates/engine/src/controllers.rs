@@ -85,13 +85,11 @@ impl Inner {
         step: Option<&Place>,
     ) -> Result<ControllerRun, EngineError> {
         let module = self.controller(call.controller).await?;
-        let limits = match limits {
-            Some(limits) => Some(limits),
-            None => self.run_limits(call.subject).await?,
-        };
+        let bounds = self.run_bounds(call.subject).await?;
+        let limits = limits.or(bounds.limits);
         let stopping = |_| EngineError::Internal("the engine is stopping".into());
         let _room = rooms.acquire().await.map_err(stopping)?;
-        let mut host = ControllerHost::new(Arc::clone(self), call.subject, call.root);
+        let mut host = ControllerHost::new(Arc::clone(self), call.subject, call.root, bounds.volume_bytes);
         let program = call.subject.id();
         let ControllerCall { export, args, root, recorder, .. } = call;
         let call = Call { export, args, program, root, recorder, limits };

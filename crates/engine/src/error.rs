@@ -153,6 +153,19 @@ pub enum EngineError {
         /// How many it may have.
         limit: u64,
     },
+    /// The owner's volumes may not hold that much together.
+    #[error(
+        "the volumes of owner {owner} would hold {got} bytes together, at most {limit} are allowed; remove files, raw storage or \
+         programs, or ask for more"
+    )]
+    VolumeQuota {
+        /// Whose volumes.
+        owner: OwnerId,
+        /// What they would hold.
+        got: u64,
+        /// What they may hold.
+        limit: u64,
+    },
     /// There are as many unfinished tasks as there may be.
     #[error("the service has as many unfinished tasks as it takes; try again in {} s", retry_after.as_secs())]
     BacklogFull {
@@ -293,6 +306,7 @@ impl From<StoreError> for EngineError {
             StoreError::UnknownDomain(domain) => Self::UnknownDomain(domain),
             StoreError::UnknownRoot(root) => Self::UnknownRoot(root),
             StoreError::RootPruned { root, oldest } => Self::RootPruned { root, oldest },
+            StoreError::VolumeQuota { owner, got, limit } => Self::VolumeQuota { owner, got, limit },
             other => Self::Store(other),
         }
     }

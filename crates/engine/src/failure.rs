@@ -14,6 +14,8 @@ use crate::{config::RetryPolicy, turns::jitter};
 pub(crate) enum StepError {
     /// The same would happen again: the task fails.
     Deterministic(Reason),
+    /// The same would happen again until somebody makes room: the task fails, and can be retried.
+    NoRoom(Reason),
     /// It may pass: tried again, up to the policy's limit.
     Transient(Reason),
     /// It may pass, but each attempt is long: tried again less often.
@@ -88,6 +90,7 @@ impl From<StoreError> for StepError {
         match error {
             StoreError::StaleFence { .. } | StoreError::UnknownTask(_) => Self::Superseded,
             StoreError::VolumeConflict { .. } => Self::VolumeConflict,
+            StoreError::VolumeQuota { .. } => Self::NoRoom(Reason::new("volume_quota", error.to_string())),
             other => Self::Store(other),
         }
     }
@@ -97,6 +100,7 @@ impl From<StoreError> for StepError {
 pub(crate) fn outcome(task: &Task, stage: Stage, error: &StepError, retry: &RetryPolicy) -> Option<StepOutcome> {
     match error {
         StepError::Deterministic(reason) => Some(failed(stage, reason, false)),
+        StepError::NoRoom(reason) => Some(failed(stage, reason, true)),
         StepError::Transient(reason) if task.attempts + 1 >= retry.attempts => Some(failed(stage, reason, true)),
         StepError::Slow(reason) if task.attempts + 1 >= retry.slow_attempts => Some(failed(stage, reason, true)),
         StepError::Transient(reason) | StepError::Slow(reason) => {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use coprocessor_sandbox::MAX_BUFFER;
-use coprocessor_store::{Scope, StoreError, VolumeWrite};
+use coprocessor_store::{Program, Scope, StoreError, VolumeWrite};
 use coprocessor_types::ProgramId;
 use coprocessor_vfs::{Entry, EntryKind, FatPath, PAGE_SIZE, Space, VfsError};
 use std::sync::Arc;
@@ -100,7 +100,8 @@ impl Engine {
     /// Creates or replaces a file, with the directories on its path.
     ///
     /// # Errors
-    /// A program that is unknown or not the caller's; a path that FAT cannot hold; a full volume or store.
+    /// A program that is unknown or not the caller's; a path that FAT cannot hold; a full volume or store;
+    /// [`EngineError::VolumeQuota`].
     pub async fn write_file(
         &self,
         caller: &Caller,
@@ -108,9 +109,9 @@ impl Engine {
         path: String,
         content: Bytes,
     ) -> Result<(), EngineError> {
-        self.owned(caller, Scope::Deploy, program).await?;
+        let program = self.owned(caller, Scope::Deploy, program).await?;
         self.inner.check_room()?;
-        self.change(program, move |open| Ok(open.files().write(&path, &content)?)).await
+        self.change(&program, move |open| Ok(open.files().write(&path, &content)?)).await
     }
 
     /// Makes a directory, with those on its path; one that is there stays as it is.
@@ -118,9 +119,9 @@ impl Engine {
     /// # Errors
     /// As for [`Self::write_file`].
     pub async fn make_directory(&self, caller: &Caller, program: ProgramId, path: String) -> Result<(), EngineError> {
-        self.owned(caller, Scope::Deploy, program).await?;
+        let program = self.owned(caller, Scope::Deploy, program).await?;
         self.inner.check_room()?;
-        self.change(program, move |open| Ok(open.files().make_directory(&path)?)).await
+        self.change(&program, move |open| Ok(open.files().make_directory(&path)?)).await
     }
 
     /// Gives a file or a directory another path, with the directories on it. A file takes the place of a file.
@@ -134,26 +135,27 @@ impl Engine {
         from: String,
         to: String,
     ) -> Result<(), EngineError> {
-        self.owned(caller, Scope::Deploy, program).await?;
-        self.change(program, move |open| Ok(open.files().rename(&from, &to)?)).await
+        let program = self.owned(caller, Scope::Deploy, program).await?;
+        self.change(&program, move |open| Ok(open.files().rename(&from, &to)?)).await
     }
 
     /// Replaces a program's raw storage.
     ///
     /// # Errors
-    /// A program that is unknown or not the caller's; more bytes than a controller can be given; a full store.
+    /// A program that is unknown or not the caller's; more bytes than a controller can be given; a full store;
+    /// [`EngineError::VolumeQuota`].
     pub async fn set_raw_storage(
         &self,
         caller: &Caller,
         program: ProgramId,
         content: Bytes,
     ) -> Result<(), EngineError> {
-        self.owned(caller, Scope::Deploy, program).await?;
+        let program = self.owned(caller, Scope::Deploy, program).await?;
         self.inner.check_room()?;
         if content.len() > MAX_BUFFER {
             return Err(EngineError::RawTooLarge { got: content.len(), limit: MAX_BUFFER });
         }
-        self.change(program, move |open| {
+        self.change(&program, move |open| {
             open.set_raw(content.to_vec());
             Ok(())
         })
@@ -165,8 +167,8 @@ impl Engine {
     /// # Errors
     /// A program that is unknown or not the caller's; a path that names nothing, or a directory with something in it.
     pub async fn remove_path(&self, caller: &Caller, program: ProgramId, path: String) -> Result<(), EngineError> {
-        self.owned(caller, Scope::Deploy, program).await?;
-        self.change(program, move |open| Ok(open.files().remove(&path)?)).await
+        let program = self.owned(caller, Scope::Deploy, program).await?;
+        self.change(&program, move |open| Ok(open.files().remove(&path)?)).await
     }
 
     /// The whole volume as a FAT-16 image: its size, and its bytes in chunks.
@@ -212,17 +214,19 @@ impl Engine {
     /// Changes a volume, again from the start when somebody else wrote meanwhile.
     async fn change(
         &self,
-        program: ProgramId,
+        program: &Program,
         change: impl Fn(&mut OpenVolume) -> Result<(), EngineError> + Send + Sync + 'static,
     ) -> Result<(), EngineError> {
         let change = Arc::new(change);
-        let _turn = self.inner.turns.take(program).await;
+        let quota = self.inner.limits(&program.owner).await?.volume_bytes;
+        let program = program.id;
+        let _turn = self.inner.turns.take_soon(program).await;
         for conflicts in 1..=CONFLICTS {
             let (store, change) = (Arc::clone(&self.inner.store), Arc::clone(&change));
             let write = blocking(move || -> Result<VolumeWrite, EngineError> {
                 let mut open = OpenVolume::open(&*store, program)?;
                 change(&mut open)?;
-                Ok(open.into_write())
+                Ok(open.into_write(Some(quota)))
             })
             .await??;
             match self.inner.store.write_volume(program, write).await {

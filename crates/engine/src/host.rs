@@ -25,6 +25,8 @@ pub(crate) struct ControllerHost {
     inner: Arc<Inner>,
     subject: Subject,
     root: Root,
+    /// What the volumes of the program's owner may hold together.
+    quota: Option<u64>,
     /// What everything that the run writes is dated.
     began: SystemTime,
     open: Option<OpenVolume>,
@@ -36,15 +38,15 @@ pub(crate) struct ControllerHost {
 }
 
 impl ControllerHost {
-    pub(crate) fn new(inner: Arc<Inner>, subject: Subject, root: Root) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, subject: Subject, root: Root, quota: Option<u64>) -> Self {
         let began = SystemTime::now();
-        Self { inner, subject, root, began, open: None, wrote: false, away: false, overtaken: None }
+        Self { inner, subject, root, quota, began, open: None, wrote: false, away: false, overtaken: None }
     }
 
     /// What the controller wrote; empty when it only read.
     pub(crate) fn into_write(self) -> VolumeWrite {
         match self.open {
-            Some(open) if self.wrote => open.into_write(),
+            Some(open) if self.wrote => open.into_write(self.quota),
             _ => VolumeWrite::default(),
         }
     }

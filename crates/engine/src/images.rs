@@ -55,6 +55,8 @@ pub struct NewImage {
 pub struct ImageUpload {
     inner: Arc<Inner>,
     program: ProgramId,
+    /// What the volumes of the program's owner may hold together.
+    quota: u64,
     file: Arc<File>,
     received: u64,
     limit: u64,
@@ -66,12 +68,13 @@ impl Engine {
     /// # Errors
     /// A program that is unknown or not the caller's; a full store.
     pub async fn receive_image(&self, caller: &Caller, program: ProgramId) -> Result<ImageUpload, EngineError> {
-        self.owned(caller, Scope::Deploy, program).await?;
+        let owner = self.owned(caller, Scope::Deploy, program).await?.owner;
         self.inner.check_room()?;
         let file = blocking(tempfile::tempfile).await?.map_err(failed)?;
         // With room for a partition table before the volume, wherever other writers put that.
         let limit = self.inner.config.max_volume_size.saturating_add(1 << 20);
-        Ok(ImageUpload { inner: Arc::clone(&self.inner), program, file: Arc::new(file), received: 0, limit })
+        let quota = self.inner.limits(&owner).await?.volume_bytes;
+        Ok(ImageUpload { inner: Arc::clone(&self.inner), program, quota, file: Arc::new(file), received: 0, limit })
     }
 }
 
@@ -100,8 +103,8 @@ impl ImageUpload {
     /// before or after; a controller that runs sees the old volume, and runs again on the new one if it wrote.
     ///
     /// # Errors
-    /// [`EngineError::InvalidImage`] says what is wrong with it and where; [`EngineError::ImageTooLarge`]; a program that is
-    /// gone.
+    /// [`EngineError::InvalidImage`] says what is wrong with it and where; [`EngineError::ImageTooLarge`];
+    /// [`EngineError::VolumeQuota`]; a program that is gone.
     pub async fn finish(self) -> Result<NewImage, EngineError> {
         let (file, received) = (Arc::clone(&self.file), self.received);
         let limit = self.inner.config.max_volume_size;
@@ -116,8 +119,8 @@ impl ImageUpload {
         .await??;
         let size = image.volume_size();
         let pages = move || -> VolumePages { Box::new(image.clone().pages()) };
-        let _turn = self.inner.turns.take(self.program).await;
-        let content = VolumeContent { size, pages: Box::new(pages) };
+        let _turn = self.inner.turns.take_soon(self.program).await;
+        let content = VolumeContent { size, quota: Some(self.quota), pages: Box::new(pages) };
         self.inner.store.replace_volume(self.program, content).await.map_err(|error| match error {
             coprocessor_store::StoreError::UnknownProgram(id) => EngineError::UnknownProgram(id),
             other => other.into(),

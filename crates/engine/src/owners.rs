@@ -18,6 +18,8 @@ pub struct OwnerLimits {
     pub unfinished_tasks: u64,
     /// Registered programs.
     pub programs: u64,
+    /// Bytes that its programs' volumes hold together: pages that are not all zeros, and raw storage.
+    pub volume_bytes: u64,
     /// Requests a second that change something, sustained.
     pub requests_per_second: u32,
     /// Requests that change something at once.
@@ -33,6 +35,7 @@ impl Default for OwnerLimits {
             weight: 1,
             unfinished_tasks: 10_000,
             programs: 1000,
+            volume_bytes: 16 << 30,
             requests_per_second: 1000,
             burst: 2000,
             controllers: ControllerQuotas::default(),
@@ -43,11 +46,12 @@ impl Default for OwnerLimits {
 impl OwnerLimits {
     /// These, but for what was set for the owner.
     fn with(self, owner: &Owner) -> Self {
-        let Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers } = owner.quotas;
+        let Quotas { unfinished_tasks, programs, volume_bytes, requests_per_second, burst, controllers } = owner.quotas;
         Self {
             weight: owner.weight,
             unfinished_tasks: unfinished_tasks.unwrap_or(self.unfinished_tasks),
             programs: programs.unwrap_or(self.programs),
+            volume_bytes: volume_bytes.unwrap_or(self.volume_bytes),
             requests_per_second: requests_per_second.unwrap_or(self.requests_per_second),
             burst: burst.unwrap_or(self.burst),
             controllers,
@@ -77,13 +81,21 @@ fn run_limits(usual: &Limits, own: &ControllerQuotas) -> Option<Limits> {
     })
 }
 
+/// What was set for whoever owns the program or the domain whose controller runs.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct RunBounds {
+    /// What the run may use; `None`: the sandbox's limits.
+    pub(crate) limits: Option<Limits>,
+    /// What the owner's volumes may hold; `None`: nothing is written, as nobody owns it any more.
+    pub(crate) volume_bytes: Option<u64>,
+}
+
 /// What is asked about owners and keys with every request.
 #[derive(Default)]
 pub(crate) struct Accounts {
     pub(crate) keys: KnownKeys,
     limits: Recent<OwnerId, OwnerLimits>,
-    /// Of what each run of a controller may use, where that is not the sandbox's own.
-    runs: Recent<Subject, Option<Limits>>,
+    runs: Recent<Subject, RunBounds>,
 }
 
 impl Accounts {
@@ -148,10 +160,18 @@ impl Engine {
     pub async fn limits(&self, owner: &OwnerId) -> Result<OwnerLimits, EngineError> {
         self.inner.limits(owner).await
     }
+
+    /// Bytes that an owner's volumes hold together, to be compared with [`OwnerLimits::volume_bytes`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn volume_bytes(&self, owner: &OwnerId) -> Result<u64, EngineError> {
+        Ok(self.inner.store.volume_bytes(owner).await?)
+    }
 }
 
 impl Inner {
-    async fn limits(&self, owner: &OwnerId) -> Result<OwnerLimits, EngineError> {
+    pub(crate) async fn limits(&self, owner: &OwnerId) -> Result<OwnerLimits, EngineError> {
         let known = &self.accounts.limits;
         match known.get(owner) {
             Ok(limits) => Ok(limits),
@@ -164,23 +184,27 @@ impl Inner {
         }
     }
 
-    /// What a run of a controller may use: what was set for whoever owns the program or the domain. `None`: the sandbox's limits.
-    pub(crate) async fn run_limits(&self, subject: Subject) -> Result<Option<Limits>, EngineError> {
+    /// What bounds a run of a controller: what was set for whoever owns the program or the domain.
+    pub(crate) async fn run_bounds(&self, subject: Subject) -> Result<RunBounds, EngineError> {
         let known = &self.accounts.runs;
         let look = match known.get(&subject) {
-            Ok(limits) => return Ok(limits),
+            Ok(bounds) => return Ok(bounds),
             Err(look) => look,
         };
         let owner = match subject {
             Subject::Program(id) => self.store.program(id).await?.map(|program| program.owner),
             Subject::Domain(id) => self.store.domain(id).await?.map(|domain| domain.owner),
         };
-        let limits = match owner {
-            Some(owner) => run_limits(&self.sandbox.config().limits, &self.limits(&owner).await?.controllers),
-            None => None,
+        let bounds = match owner {
+            Some(owner) => {
+                let own = self.limits(&owner).await?;
+                let limits = run_limits(&self.sandbox.config().limits, &own.controllers);
+                RunBounds { limits, volume_bytes: Some(own.volume_bytes) }
+            }
+            None => RunBounds::default(),
         };
-        known.put(look, subject, limits.clone());
-        Ok(limits)
+        known.put(look, subject, bounds.clone());
+        Ok(bounds)
     }
 }
 

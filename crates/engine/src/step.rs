@@ -128,7 +128,7 @@ impl Inner {
 fn report(task: &Task, stage: Stage, error: &StepError) {
     let (task, stage) = (task.id, stage.as_str());
     match error {
-        StepError::Deterministic(reason) => {
+        StepError::Deterministic(reason) | StepError::NoRoom(reason) => {
             tracing::info!(%task, stage, code = reason.code, message = reason.message, "task failed");
         }
         StepError::Transient(reason) | StepError::Slow(reason) => {

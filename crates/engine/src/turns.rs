@@ -15,6 +15,10 @@ use tokio::sync::OwnedMutexGuard;
 /// Entries of programs that nobody writes to any more are dropped when there are more than this.
 const TIDY_ABOVE: usize = 1024;
 
+/// How long a client's write waits for whoever has the turn: a controller may wait for the network in its own, even for an answer
+/// that comes only once the write is there. It is run again then.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The first pause after a conflict, at most; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 
@@ -57,6 +61,11 @@ impl Turns {
             })
         };
         turn.lock_owned().await
+    }
+
+    /// As [`Self::take`], but goes before whoever has had the turn for long: `None`.
+    pub(crate) async fn take_soon(&self, program: ProgramId) -> Option<OwnedMutexGuard<()>> {
+        tokio::time::timeout(PATIENCE, self.take(program)).await.ok()
     }
 }
 

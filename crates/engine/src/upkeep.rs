@@ -143,13 +143,14 @@ impl Inner {
             }
         }
         if removed != Collected::default() {
-            let Collected { witnesses, proofs, recordings, tasks, deliveries, blobs, blob_bytes, .. } = removed;
+            let Collected { witnesses, proofs, recordings, tasks, deliveries, pages, blobs, blob_bytes, .. } = removed;
             tracing::info!(
                 witnesses,
                 proofs,
                 recordings,
                 tasks,
                 deliveries,
+                pages,
                 blobs,
                 blob_bytes,
                 "removed what was too old"
@@ -299,6 +300,7 @@ fn add(sum: &mut Collected, bite: &Collected) {
     sum.recordings += bite.recordings;
     sum.tasks += bite.tasks;
     sum.deliveries += bite.deliveries;
+    sum.pages += bite.pages;
     sum.blobs += bite.blobs;
     sum.blob_bytes += bite.blob_bytes;
 }

@@ -239,10 +239,10 @@ impl OpenVolume {
         Ok(self.volume.overwrite(changed)?)
     }
 
-    /// The changes, for the store.
-    pub(crate) fn into_write(mut self) -> VolumeWrite {
+    /// The changes, for the store, with what the volumes of the program's owner may hold together.
+    pub(crate) fn into_write(mut self, quota: Option<u64>) -> VolumeWrite {
         let pages = self.volume.take_dirty();
-        VolumeWrite { based_on: self.based_on, pages, raw: self.new_raw.map(Into::into) }
+        VolumeWrite { based_on: self.based_on, pages, raw: self.new_raw.map(Into::into), quota }
     }
 }
 

@@ -234,7 +234,7 @@ async fn work(store: Arc<EmbeddedStore>, stage: Stage) {
                         return;
                     };
                     let pages = vec![(0, Some(vec![3; 4096])), (1, Some(vec![4; 4096]))];
-                    let volume = VolumeWrite { based_on, pages, raw: None };
+                    let volume = VolumeWrite { based_on, pages, ..VolumeWrite::default() };
                     StepOutcome::Delivered { volume, result: serde_json::Value::Null, event }
                 }
             };

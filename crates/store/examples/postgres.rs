@@ -208,7 +208,7 @@ fn outcome(store: &PostgresStore, program: &ProgramId, stage: Stage) -> Result<S
             let mut page = vec![0; 4096];
             page[..8].copy_from_slice(&volume.version().to_le_bytes());
             let pages = vec![(0, Some(page.clone())), (1, Some(page))];
-            let volume = VolumeWrite { based_on: volume.version(), pages, raw: None };
+            let volume = VolumeWrite { based_on: volume.version(), pages, ..VolumeWrite::default() };
             StepOutcome::Delivered { volume, result: serde_json::Value::Null, event }
         }
     })

@@ -31,6 +31,8 @@ pub struct Quotas {
     pub unfinished_tasks: Option<u64>,
     /// Registered programs.
     pub programs: Option<u64>,
+    /// Bytes that its programs' volumes hold together: pages that are not all zeros, and raw storage.
+    pub volume_bytes: Option<u64>,
     /// Requests a second that change something, sustained.
     pub requests_per_second: Option<u32>,
     /// Requests that change something at once.
@@ -169,6 +171,9 @@ pub trait Accounts {
 
     /// Sets an owner's settings; `created_at` stays what it was. The weight counts from the next claim on.
     async fn put_owner(&self, owner: Owner) -> Result<Owner, StoreError>;
+
+    /// Bytes that the volumes of an owner's programs hold together: pages that are not all zeros, and raw storage.
+    async fn volume_bytes(&self, owner: &OwnerId) -> Result<u64, StoreError>;
 
     /// Keeps a new key; false, and nothing changed, when there is one with its id.
     async fn add_key(&self, key: ApiKey) -> Result<bool, StoreError>;

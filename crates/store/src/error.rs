@@ -1,6 +1,6 @@
 //! Every way the store can fail.
 
-use coprocessor_types::{BlobDigest, DomainId, ProgramId, Root, TaskId};
+use coprocessor_types::{BlobDigest, DomainId, OwnerId, ProgramId, Root, TaskId};
 use std::path::PathBuf;
 
 /// Why the store could not do what it was asked. Whatever failed has changed nothing; only after a failed fsync
@@ -54,6 +54,19 @@ pub enum StoreError {
         expected: u64,
         /// The version there is.
         got: u64,
+    },
+    /// The owner's volumes may not hold that much together.
+    #[error(
+        "the volumes of owner {owner} would hold {got} bytes together, at most {limit} are allowed; remove files, raw storage or \
+         programs, or ask who runs the service for more"
+    )]
+    VolumeQuota {
+        /// Whose program the volume is.
+        owner: OwnerId,
+        /// What they would hold.
+        got: u64,
+        /// What they may hold.
+        limit: u64,
     },
     /// What a volume was to hold could not be read.
     #[error("what the volume was to hold could not be read: {0}")]

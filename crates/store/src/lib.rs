@@ -238,7 +238,8 @@ pub trait Store: Accounts + Webhooks + Domains + Upkeep + Send + Sync + 'static 
     ///
     /// # Errors
     /// [`StoreError::StaleFence`]; [`StoreError::WrongState`] when the outcome is not one of the stage the task is in;
-    /// [`StoreError::VolumeConflict`] when the volume has changed since its snapshot. All change nothing.
+    /// [`StoreError::VolumeConflict`] when the volume has changed since its snapshot; [`StoreError::VolumeQuota`]. All change
+    /// nothing.
     async fn finish_step(&self, task: TaskId, fence: u64, outcome: StepOutcome) -> Result<Task, StoreError>;
 
     /// Keeps the recording of the run that a claimed task's stage came to, in the place of that stage's earlier one.
@@ -272,15 +273,15 @@ pub trait Store: Accounts + Webhooks + Domains + Upkeep + Send + Sync + 'static 
     /// Writes to a volume outside of a task's step. Returns the new version.
     ///
     /// # Errors
-    /// [`StoreError::VolumeConflict`], [`StoreError::UnknownProgram`].
+    /// [`StoreError::VolumeConflict`], [`StoreError::VolumeQuota`], [`StoreError::UnknownProgram`].
     async fn write_volume(&self, program: ProgramId, write: VolumeWrite) -> Result<u64, StoreError>;
 
     /// Replaces a volume as a whole, whatever version it has; raw storage stays. Returns the new version. Writes that are based
     /// on what was there before are refused from then on.
     ///
     /// # Errors
-    /// [`StoreError::UnknownProgram`]; [`StoreError::Content`] when the pages could not be read to their end. Nothing has
-    /// changed then.
+    /// [`StoreError::UnknownProgram`]; [`StoreError::VolumeQuota`]; [`StoreError::Content`] when the pages could not be read to
+    /// their end. Nothing has changed then.
     async fn replace_volume(&self, program: ProgramId, content: VolumeContent) -> Result<u64, StoreError>;
 
     /// Prover nodes registered through the API.

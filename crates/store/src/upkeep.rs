@@ -18,7 +18,8 @@ pub struct Retention {
     pub tasks: Option<Duration>,
     /// Deliveries of webhooks that are not pending, since they were taken up.
     pub deliveries: Option<Duration>,
-    /// Blobs that nothing names, since they were put last. Longer than any request takes from putting a blob to naming it.
+    /// Blobs that nothing names, and pages that are no volume's, since they were put last. Longer than any request takes from putting
+    /// a blob to naming it, and from one part of a volume to the next.
     pub unnamed_blobs: Duration,
 }
 
@@ -49,6 +50,8 @@ pub struct Collected {
     pub tasks: u64,
     /// Deliveries of webhooks.
     pub deliveries: u64,
+    /// Pages of volumes that were replaced or are gone, where they don't go at once.
+    pub pages: u64,
     /// Blobs that nothing named.
     pub blobs: u64,
     /// Bytes of those blobs.

@@ -40,6 +40,9 @@ pub struct VolumeWrite {
     pub pages: Vec<(u32, Option<Vec<u8>>)>,
     /// New raw storage; `None` leaves it as it is.
     pub raw: Option<Bytes>,
+    /// Most bytes that all volumes of the program's owner may hold together if they hold more after it than before, pages that are
+    /// not all zeros and raw storage; `None`: no bound.
+    pub quota: Option<u64>,
 }
 
 impl VolumeWrite {
@@ -53,6 +56,8 @@ impl VolumeWrite {
 pub struct VolumeContent {
     /// Its size in bytes from now on.
     pub size: u64,
+    /// As [`VolumeWrite::quota`].
+    pub quota: Option<u64>,
     /// Begins to read its pages: all that are not all zeros, in ascending order. Called again when the write has to begin anew.
     pub pages: Box<dyn Fn() -> VolumePages + Send + Sync>,
 }
@@ -62,6 +67,7 @@ pub type VolumePages = Box<dyn Iterator<Item = io::Result<(u32, Vec<u8>)>> + Sen
 
 impl fmt::Debug for VolumeContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VolumeContent").field("size", &self.size).finish_non_exhaustive()
+        let mut content = f.debug_struct("VolumeContent");
+        content.field("size", &self.size).field("quota", &self.quota).finish_non_exhaustive()
     }
 }

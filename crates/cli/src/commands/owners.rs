@@ -47,6 +47,9 @@ struct Set {
     /// Programs, at most
     #[arg(long)]
     programs: Option<u64>,
+    /// MiB that the volumes of its programs hold together, at most
+    #[arg(long)]
+    volumes_mib: Option<u32>,
     /// Requests a second that change something, sustained
     #[arg(long)]
     requests_per_second: Option<u32>,
@@ -55,6 +58,25 @@ struct Set {
     burst: Option<u32>,
     #[command(flatten)]
     controllers: Controllers,
+}
+
+impl Set {
+    fn request(&self) -> OwnerRequest {
+        let quotas = Quotas {
+            unfinished_tasks: self.unfinished_tasks,
+            programs: self.programs,
+            volume_bytes: mib(self.volumes_mib),
+            requests_per_second: self.requests_per_second,
+            burst: self.burst,
+            controllers: self.controllers.quotas(),
+        };
+        OwnerRequest { weight: self.weight, quotas }
+    }
+}
+
+/// As many bytes.
+fn mib(amount: Option<u32>) -> Option<u64> {
+    amount.map(|mib| u64::from(mib) << 20)
 }
 
 // No documentation comment: clap would take it for the command's.
@@ -96,7 +118,6 @@ struct Controllers {
 impl Controllers {
     fn quotas(&self) -> ControllerQuotas {
         let kib = |amount: Option<u32>| amount.map(|kib| u64::from(kib) << 10);
-        let mib = |amount: Option<u32>| amount.map(|mib| u64::from(mib) << 20);
         ControllerQuotas {
             fuel: self.controller_fuel,
             wall_clock_ms: self.controller_ms,
@@ -125,10 +146,7 @@ impl Owners {
                 out.result(&owner, || describe(out, &owner))
             }
             OwnersCommand::Set(set) => {
-                let Set { owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers } = set;
-                let controllers = controllers.quotas();
-                let quotas = Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers };
-                let owner = client.set_owner(&owner, &OwnerRequest { weight, quotas }).await?;
+                let owner = client.set_owner(&set.owner, &set.request()).await?;
                 out.result(&owner, || describe(out, &owner))
             }
         }
@@ -163,6 +181,14 @@ fn describe(out: &Output, owner: &OwnerView) -> String {
         ("weight", owner.weight.to_string()),
         ("unfinished tasks", of(text::thousands(limits.unfinished_tasks), quotas.unfinished_tasks.is_some())),
         ("programs", of(text::thousands(limits.programs), quotas.programs.is_some())),
+        (
+            "volumes",
+            format!(
+                "{} of {}",
+                text::size(owner.volume_bytes),
+                of(text::size(limits.volume_bytes), quotas.volume_bytes.is_some())
+            ),
+        ),
         ("requests a second", of(limits.requests_per_second.to_string(), quotas.requests_per_second.is_some())),
         ("requests at once", of(limits.burst.to_string(), quotas.burst.is_some())),
         ("a controller call", controllers),

@@ -18,6 +18,7 @@ impl Whoami {
                 ("scopes", scopes.join(" ")),
                 ("unfinished tasks", format!("at most {}", text::thousands(limits.unfinished_tasks))),
                 ("programs", format!("at most {}", text::thousands(limits.programs))),
+                ("volumes", format!("{} of {}", text::size(caller.volume_bytes), text::size(limits.volume_bytes))),
                 ("requests", format!("{} a second, {} at once", limits.requests_per_second, limits.burst)),
             ])
         })

@@ -91,17 +91,19 @@ fn routes() -> Router {
 }
 
 fn limits() -> Value {
-    json!({"unfinished_tasks": 10_000, "programs": 5, "requests_per_second": 1000, "burst": 2000})
+    json!({"unfinished_tasks": 10_000, "programs": 5, "volume_bytes": 17_179_869_184_u64, "requests_per_second": 1000,
+        "burst": 2000})
 }
 
 fn owner() -> Value {
     let controllers = json!({"fuel": 5_000_000, "wall_clock_ms": 1500});
     let quotas = json!({"unfinished_tasks": null, "programs": 5, "controllers": controllers});
-    json!({"owner": "alice", "weight": 3, "quotas": quotas, "limits": limits(), "created_at": "2026-01-01T00:00:00Z"})
+    json!({"owner": "alice", "weight": 3, "quotas": quotas, "limits": limits(), "volume_bytes": 4096,
+        "created_at": "2026-01-01T00:00:00Z"})
 }
 
 fn whoami() -> Value {
-    json!({"owner": "alice", "key": ID, "scopes": ["read", "prove"], "limits": limits()})
+    json!({"owner": "alice", "key": ID, "scopes": ["read", "prove"], "limits": limits(), "volume_bytes": 0})
 }
 
 fn storage() -> Value {

@@ -136,6 +136,9 @@ pub(crate) struct LimitArgs {
     /// Programs of one owner.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub(crate) owner_programs: u64,
+    /// MiB that the volumes of one owner's programs hold together: pages that are not all zeros, and raw storage.
+    #[arg(long, default_value_t = 16_384, value_name = "MIB")]
+    pub(crate) owner_volumes_mib: u32,
     /// Longest time to a task's deadline that a client may ask for, such as 7d.
     #[arg(long, default_value = "7d", value_name = "TIME", value_parser = duration)]
     pub(crate) max_deadline: Duration,

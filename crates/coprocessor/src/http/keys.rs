@@ -81,10 +81,12 @@ pub(super) async fn revoke(
     responses((status = 200, body = WhoamiView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn whoami(State(engine): State<Engine>, Who(caller): Who) -> Result<Json<WhoamiView>, Failure> {
     let limits = engine.limits(&caller.owner).await?;
+    let volume_bytes = engine.volume_bytes(&caller.owner).await?;
     Ok(Json(WhoamiView {
         owner: caller.owner.to_string(),
         key: caller.key.map(|key| key.to_string()),
         scopes: caller.scopes.iter().map(convert::scope).collect(),
         limits: convert::limits(&limits),
+        volume_bytes,
     }))
 }

@@ -61,10 +61,10 @@ pub(super) async fn set(
     PathOwner(id): PathOwner,
     Body(request): Body<OwnerRequest>,
 ) -> Result<Json<OwnerView>, Failure> {
-    let coprocessor_api::Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers } =
+    let coprocessor_api::Quotas { unfinished_tasks, programs, volume_bytes, requests_per_second, burst, controllers } =
         request.quotas;
     let controllers = convert::controllers_asked(&controllers);
-    let quotas = Quotas { unfinished_tasks, programs, requests_per_second, burst, controllers };
+    let quotas = Quotas { unfinished_tasks, programs, volume_bytes, requests_per_second, burst, controllers };
     let owner = Owner { id, weight: request.weight.unwrap_or(1), quotas, created_at: Timestamp::now() };
     let owner = engine.set_owner(&caller, owner).await?;
     view(&engine, owner).await.map(Json)
@@ -72,5 +72,6 @@ pub(super) async fn set(
 
 async fn view(engine: &Engine, owner: Owner) -> Result<OwnerView, Failure> {
     let limits = engine.limits(&owner.id).await?;
-    Ok(convert::owner(owner, &limits))
+    let volume_bytes = engine.volume_bytes(&owner.id).await?;
+    Ok(convert::owner(owner, &limits, volume_bytes))
 }

@@ -115,6 +115,7 @@ impl From<EngineError> for Failure {
             EngineError::UnknownDelivery(_) => Code::UnknownDelivery,
             EngineError::NonceTaken { .. } => Code::NonceTaken,
             EngineError::ProgramQuota { .. } => Code::ProgramQuota,
+            EngineError::VolumeQuota { .. } => Code::VolumeQuota,
             EngineError::StorageLow { .. } => Code::StorageLow,
             EngineError::DeadlineTooLong { .. } => Code::DeadlineTooLong,
             EngineError::Priority { .. } => Code::InvalidBody,

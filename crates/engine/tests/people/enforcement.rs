@@ -173,7 +173,7 @@ fn rows() -> Vec<Row> {
 const OWN_RULES: [&str; 2] = ["revoke_key", "append_blocks"];
 
 /// Methods about nobody's things, or for the service itself.
-const FOR_THE_SERVICE: [&str; 11] = [
+const FOR_THE_SERVICE: [&str; 12] = [
     "new",
     "start",
     "instance",
@@ -185,6 +185,7 @@ const FOR_THE_SERVICE: [&str; 11] = [
     "authenticate",
     "has_keys",
     "limits",
+    "volume_bytes",
 ];
 
 /// One that is not there: what is refused is refused before that shows.

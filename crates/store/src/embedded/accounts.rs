@@ -4,6 +4,7 @@ use super::{
     EmbeddedStore, cursor,
     fault::Fault,
     row::{corrupt, from_bits, from_json, from_time, json, owner, to_bits, to_json, to_time},
+    volumes,
     writer::Durability::Synced,
 };
 use crate::{Accounts, ApiKey, Change, Cursor, KeyId, Owner, Page, Quotas, Scope, StoreError};
@@ -30,6 +31,11 @@ impl Accounts for EmbeddedStore {
             find_owner(db, &owner.id)?.ok_or_else(|| corrupt("an owner", "it is not there once written"))
         };
         self.write(Synced, put).await
+    }
+
+    async fn volume_bytes(&self, owner: &OwnerId) -> Result<u64, StoreError> {
+        let owner = owner.clone();
+        self.read(move |db| volumes::of_owner(db, &owner)).await
     }
 
     async fn add_key(&self, key: ApiKey) -> Result<bool, StoreError> {
@@ -87,11 +93,11 @@ fn put_owner(db: &Connection, owner: &Owner) -> Result<(), Fault> {
     let quotas = &owner.quotas;
     db.prepare_cached(
         "INSERT INTO owners \
-         (owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
+         (owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers, created_at, volume_bytes) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
          unfinished_tasks = excluded.unfinished_tasks, programs = excluded.programs, \
          requests_per_second = excluded.requests_per_second, burst = excluded.burst, \
-         controllers = excluded.controllers",
+         controllers = excluded.controllers, volume_bytes = excluded.volume_bytes",
     )?
     .execute(params![
         owner.id.as_str(),
@@ -102,6 +108,7 @@ fn put_owner(db: &Connection, owner: &Owner) -> Result<(), Fault> {
         quotas.burst,
         from_json(&quotas.controllers)?,
         from_time(owner.created_at),
+        quotas.volume_bytes.map(from_bits),
     ])?;
     Ok(())
 }
@@ -163,6 +170,7 @@ fn read_owner(row: &Row<'_>) -> Result<Owner, Fault> {
         quotas: Quotas {
             unfinished_tasks: row.get::<_, Option<_>>("unfinished_tasks")?.map(to_bits),
             programs: row.get::<_, Option<_>>("programs")?.map(to_bits),
+            volume_bytes: row.get::<_, Option<_>>("volume_bytes")?.map(to_bits),
             requests_per_second: row.get("requests_per_second")?,
             burst: row.get("burst")?,
             controllers: to_json("an owner's bounds of controllers", &row.get::<_, String>("controllers")?)?,

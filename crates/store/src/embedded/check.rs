@@ -71,6 +71,17 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "SELECT count(*) FROM blob_totals \
          WHERE blobs <> (SELECT count(*) FROM blobs) OR bytes <> (SELECT coalesce(sum(size), 0) FROM blobs)",
     ),
+    (
+        "volumes hold more or fewer bytes than they count",
+        "SELECT count(*) FROM programs WHERE volume_bytes <> \
+             coalesce((SELECT sum(length(content)) FROM pages WHERE key BETWEEN seq << 32 AND seq << 32 | 0xFFFFFFFF), 0) \
+             + coalesce((SELECT length(content) FROM raw_storage WHERE program = seq), 0)",
+    ),
+    (
+        "owners have volumes with more or fewer bytes than they count",
+        "SELECT count(*) FROM (SELECT owner FROM (SELECT owner, bytes, 0 AS held FROM owner_volumes \
+             UNION ALL SELECT owner, 0, volume_bytes FROM programs) GROUP BY owner HAVING sum(bytes) <> sum(held))",
+    ),
     ("roots are missing from their line", "SELECT coalesce(max(version), 0) - count(*) FROM roots"),
     (
         "blocks are missing from their domains' trees",

@@ -156,7 +156,7 @@ pub(super) fn delete(db: &Connection, id: ProgramId) -> Result<DeleteProgram, Fa
     ] {
         db.prepare_cached(sql)?.execute([key])?;
     }
-    volumes::delete(db, seq)?;
+    volumes::delete(db, id)?;
     db.prepare_cached("DELETE FROM controller_versions WHERE program = ?1")?.execute([seq])?;
     db.prepare_cached("DELETE FROM program_blobs WHERE program = ?1")?.execute([seq])?;
     db.prepare_cached("DELETE FROM programs WHERE seq = ?1")?.execute([seq])?;

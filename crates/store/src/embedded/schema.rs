@@ -6,13 +6,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// Each brings the schema from the version that is its place in the list to the next one. Released ones never change.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0001_initial.sql"),
     include_str!("schema/0002_many_owners.sql"),
     include_str!("schema/0003_domains.sql"),
     include_str!("schema/0004_controller_versions.sql"),
     include_str!("schema/0005_recordings.sql"),
     include_str!("schema/0006_owner_controllers.sql"),
+    include_str!("schema/0007_owner_volumes.sql"),
 ];
 
 /// The newest version.

@@ -3,12 +3,12 @@
 use super::{
     fault::Fault,
     readers::Reader,
-    row::{from_bits, to_bits},
+    row::{from_bits, owner, to_bits},
 };
 use crate::{StoreError, VolumeContent, VolumeSnapshot, VolumeWrite};
-use coprocessor_types::ProgramId;
-use rusqlite::{Connection, OptionalExtension, params};
-use std::ops::Range;
+use coprocessor_types::{OwnerId, ProgramId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::{collections::BTreeMap, ops::Range};
 
 /// A view of a volume: a read transaction that stays open, on a connection of its own.
 #[derive(Debug)]
@@ -17,11 +17,14 @@ pub(super) struct Snapshot {
     volume: Volume,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Volume {
     seq: i64,
+    owner: OwnerId,
     size: u64,
     version: u64,
+    /// What its pages and raw storage take.
+    bytes: u64,
 }
 
 impl Snapshot {
@@ -80,6 +83,12 @@ pub(super) fn apply(db: &Connection, program: ProgramId, write: &VolumeWrite) ->
     if write.based_on != volume.version {
         return Err(StoreError::VolumeConflict { program, expected: write.based_on, got: volume.version }.into());
     }
+    // Refused before anything is written, as there may be no savepoint.
+    let bytes = bytes_after(db, &volume, write)?;
+    if bytes > volume.bytes {
+        Room::of(db, &volume, write.quota)?.check(bytes)?;
+    }
+    charge(db, &volume, bytes)?;
     let mut put = db.prepare_cached(
         "INSERT INTO pages (key, content) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET content = excluded.content",
     )?;
@@ -98,8 +107,8 @@ pub(super) fn apply(db: &Connection, program: ProgramId, write: &VolumeWrite) ->
         )?
         .execute(params![volume.seq, raw.as_ref()])?;
     }
-    db.prepare_cached("UPDATE programs SET volume_version = volume_version + 1 WHERE seq = ?1")?
-        .execute([volume.seq])?;
+    db.prepare_cached("UPDATE programs SET volume_version = volume_version + 1, volume_bytes = ?2 WHERE seq = ?1")?
+        .execute([volume.seq, from_bits(bytes)])?;
     Ok(volume.version + 1)
 }
 
@@ -112,34 +121,116 @@ pub(super) fn replace(db: &Connection, program: ProgramId, content: &VolumeConte
     )?;
     let mut clear = db.prepare_cached("DELETE FROM pages WHERE key >= ?1 AND key < ?2")?;
     let mut next = page_key(volume.seq, 0);
+    let room = Room::of(db, &volume, content.quota)?;
+    let mut bytes = raw_len(db, volume.seq)?;
     for page in (content.pages)() {
-        let (index, content) = page.map_err(StoreError::Content)?;
+        let (index, page) = page.map_err(StoreError::Content)?;
         let key = page_key(volume.seq, index);
+        bytes += page.len() as u64;
+        room.check(bytes)?;
         clear.execute([next, key])?;
-        put.execute(params![key, content])?;
+        put.execute(params![key, page])?;
         next = key + 1;
     }
     clear.execute([next, page_key(volume.seq + 1, 0)])?;
-    db.prepare_cached("UPDATE programs SET volume_size = ?2, volume_version = volume_version + 1 WHERE seq = ?1")?
-        .execute([volume.seq, from_bits(content.size)])?;
+    charge(db, &volume, bytes)?;
+    db.prepare_cached(
+        "UPDATE programs SET volume_size = ?2, volume_version = volume_version + 1, volume_bytes = ?3 WHERE seq = ?1",
+    )?
+    .execute([volume.seq, from_bits(content.size), from_bits(bytes)])?;
     Ok(volume.version + 1)
 }
 
 /// Removes all of a program's volume but its version.
-pub(super) fn delete(db: &Connection, seq: i64) -> Result<(), Fault> {
-    db.prepare_cached("DELETE FROM raw_storage WHERE program = ?1")?.execute([seq])?;
+pub(super) fn delete(db: &Connection, program: ProgramId) -> Result<(), Fault> {
+    let volume = find(db, program)?;
+    charge(db, &volume, 0)?;
+    db.prepare_cached("DELETE FROM raw_storage WHERE program = ?1")?.execute([volume.seq])?;
     db.prepare_cached("DELETE FROM pages WHERE key BETWEEN ?1 AND ?2")?
-        .execute([page_key(seq, 0), page_key(seq, u32::MAX)])?;
+        .execute([page_key(volume.seq, 0), page_key(volume.seq, u32::MAX)])?;
+    Ok(())
+}
+
+/// What the volumes of an owner's programs hold together.
+pub(super) fn of_owner(db: &Connection, owner: &OwnerId) -> Result<u64, Fault> {
+    let mut statement = db.prepare_cached("SELECT bytes FROM owner_volumes WHERE owner = ?1")?;
+    Ok(statement.query_row([owner.as_str()], |row| row.get(0)).optional()?.map_or(0, to_bits))
+}
+
+/// What a volume will hold after a write.
+fn bytes_after(db: &Connection, volume: &Volume, write: &VolumeWrite) -> Result<u64, Fault> {
+    // Of several writes of one page, the last counts.
+    let pages: BTreeMap<u32, usize> =
+        write.pages.iter().map(|(index, content)| (*index, content.as_ref().map_or(0, Vec::len))).collect();
+    let mut length = db.prepare_cached("SELECT length(content) FROM pages WHERE key = ?1")?;
+    let mut bytes = volume.bytes;
+    for (index, after) in pages {
+        let before: Option<i64> = length.query_row([page_key(volume.seq, index)], |row| row.get(0)).optional()?;
+        bytes = bytes + after as u64 - before.map_or(0, to_bits);
+    }
+    match &write.raw {
+        Some(raw) => Ok(bytes + raw.len() as u64 - raw_len(db, volume.seq)?),
+        None => Ok(bytes),
+    }
+}
+
+fn raw_len(db: &Connection, seq: i64) -> Result<u64, Fault> {
+    let mut statement = db.prepare_cached("SELECT length(content) FROM raw_storage WHERE program = ?1")?;
+    Ok(statement.query_row([seq], |row| row.get(0)).optional()?.map_or(0, to_bits))
+}
+
+/// What a volume may come to hold.
+struct Room<'a> {
+    volume: &'a Volume,
+    /// What the other volumes of its owner hold.
+    others: u64,
+    /// What all of them may hold.
+    limit: u64,
+}
+
+impl<'a> Room<'a> {
+    fn of(db: &Connection, volume: &'a Volume, quota: Option<u64>) -> Result<Self, Fault> {
+        let others = of_owner(db, &volume.owner)?.saturating_sub(volume.bytes);
+        Ok(Self { volume, others, limit: quota.unwrap_or(u64::MAX) })
+    }
+
+    /// # Errors
+    /// [`StoreError::VolumeQuota`]. Where there is too much already, what does not add to it is allowed.
+    fn check(&self, bytes: u64) -> Result<(), StoreError> {
+        let got = self.others.saturating_add(bytes);
+        if bytes > self.volume.bytes && got > self.limit {
+            return Err(StoreError::VolumeQuota { owner: self.volume.owner.clone(), got, limit: self.limit });
+        }
+        Ok(())
+    }
+}
+
+/// Counts the volume as of that many bytes among its owner's.
+fn charge(db: &Connection, volume: &Volume, bytes: u64) -> Result<(), Fault> {
+    if bytes != volume.bytes {
+        db.prepare_cached(
+            "INSERT INTO owner_volumes (owner, bytes) VALUES (?1, ?2) \
+             ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes",
+        )?
+        .execute(params![volume.owner.as_str(), from_bits(bytes) - from_bits(volume.bytes)])?;
+    }
     Ok(())
 }
 
 fn find(db: &Connection, program: ProgramId) -> Result<Volume, Fault> {
-    db.prepare_cached("SELECT seq, volume_size, volume_version FROM programs WHERE id = ?1")?
-        .query_row([program.as_bytes()], |row| {
-            Ok(Volume { seq: row.get(0)?, size: to_bits(row.get(1)?), version: to_bits(row.get(2)?) })
+    let mut statement =
+        db.prepare_cached("SELECT seq, owner, volume_size, volume_version, volume_bytes FROM programs WHERE id = ?1")?;
+    let read = |row: &Row<'_>| -> Result<Volume, Fault> {
+        Ok(Volume {
+            seq: row.get("seq")?,
+            owner: owner(row)?,
+            size: to_bits(row.get("volume_size")?),
+            version: to_bits(row.get("volume_version")?),
+            bytes: to_bits(row.get("volume_bytes")?),
         })
-        .optional()?
-        .ok_or_else(|| StoreError::UnknownProgram(program).into())
+    };
+    let found = statement.query_and_then([program.as_bytes()], read)?.next().transpose()?;
+    found.ok_or_else(|| StoreError::UnknownProgram(program).into())
 }
 
 /// Programs are numbered from 1 and can't reach 2^31 in the life of a database.

@@ -4,7 +4,7 @@ use super::{
     Inner, cursor,
     fault::Fault,
     row::{
-        bytes, corrupt, from_bits, from_deadline, from_json, from_time, get, owner, small, text, text_json, time,
+        bits, bytes, corrupt, from_bits, from_deadline, from_json, from_time, get, owner, small, text, text_json, time,
         time_or_none,
     },
 };
@@ -35,11 +35,11 @@ impl Inner {
             .await?
             .query_one(
                 "INSERT INTO owners \
-                 (owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
+                 (owner, weight, unfinished_tasks, programs, requests_per_second, burst, controllers, created_at, \
+                 volume_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (owner) DO UPDATE SET weight = excluded.weight, \
                  unfinished_tasks = excluded.unfinished_tasks, programs = excluded.programs, \
                  requests_per_second = excluded.requests_per_second, burst = excluded.burst, \
-                 controllers = excluded.controllers RETURNING *",
+                 controllers = excluded.controllers, volume_bytes = excluded.volume_bytes RETURNING *",
                 &[
                     &owner.id.as_str(),
                     &i32::try_from(owner.weight).unwrap_or(i32::MAX),
@@ -49,12 +49,19 @@ impl Inner {
                     &owner.quotas.burst.map(i64::from),
                     &from_json(&owner.quotas.controllers)?,
                     &from_time(owner.created_at),
+                    &owner.quotas.volume_bytes.map(from_bits),
                 ],
             )
             .await?;
         let kept = read_owner(&row)?;
         self.tell([Change::Accounts]);
         Ok(kept)
+    }
+
+    pub(super) async fn volume_bytes(&self, owner: &OwnerId) -> Result<u64, Fault> {
+        let sql = "SELECT bytes FROM owner_volumes WHERE owner = $1";
+        let row = self.quick.take().await?.query_opt(sql, &[&owner.as_str()]).await?;
+        row.map_or(Ok(0), |row| bits(&row, "bytes"))
     }
 
     pub(super) async fn add_key(&self, key: &ApiKey) -> Result<bool, Fault> {
@@ -137,6 +144,7 @@ fn read_owner(row: &Row) -> Result<Owner, Fault> {
         quotas: Quotas {
             unfinished_tasks: large("unfinished_tasks")?,
             programs: large("programs")?,
+            volume_bytes: large("volume_bytes")?,
             requests_per_second: number("requests_per_second")?,
             burst: number("burst")?,
             controllers: text_json("an owner's bounds of controllers", row, "controllers")?,

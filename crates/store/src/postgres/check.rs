@@ -90,6 +90,23 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
          (SELECT count(*) AS found, coalesce(sum(size), 0) AS bytes FROM blobs) AS there \
          WHERE counted <> found OR tally.bytes <> there.bytes",
     ),
+    (
+        "volumes hold more or fewer bytes than they count",
+        "SELECT count(*) AS rows FROM volumes LEFT JOIN \
+             (SELECT volume, sum(octet_length(content)) AS held FROM pages GROUP BY volume) AS found ON volume = number \
+         WHERE bytes <> coalesce(held, 0) + coalesce(octet_length(raw), 0)",
+    ),
+    (
+        "owners have volumes with more or fewer bytes than they count",
+        "SELECT count(*) AS rows FROM owner_volumes FULL JOIN \
+             (SELECT owner, sum(bytes) AS held FROM programs JOIN volumes ON volumes.program = programs.id GROUP BY owner) \
+             AS found USING (owner) WHERE coalesce(bytes, 0) <> coalesce(held, 0)",
+    ),
+    (
+        "pages are of no volume and will stay",
+        "SELECT count(*) AS rows FROM pages WHERE NOT EXISTS (SELECT FROM volumes WHERE number = pages.volume) \
+         AND NOT EXISTS (SELECT FROM loose_volumes WHERE number = pages.volume)",
+    ),
     ("roots are missing from their line", "SELECT coalesce(max(version), 0) - count(*) AS rows FROM roots"),
     (
         "blocks are missing from their domains' trees",

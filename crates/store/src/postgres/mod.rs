@@ -26,6 +26,7 @@ mod programs;
 mod provers;
 mod queue;
 mod recordings;
+mod replace;
 mod roots;
 mod row;
 mod schema;
@@ -63,9 +64,6 @@ use upkeep::Measured;
 /// Changes a slow listener can be behind before it misses some.
 const CHANGES_KEPT: usize = 8192;
 
-/// How long an operation may take, waiting for a connection included, before the database counts as unreachable.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How often an operation is begun anew because others were in its way.
 const CONFLICTS: usize = 10;
 
@@ -86,12 +84,15 @@ pub struct PostgresConfig {
     /// Blobs of at most this many bytes are kept in the database, with the row that names them. Changing it later leaves older
     /// blobs where they are.
     pub inline_blob_limit: usize,
+    /// How long an operation may take, waiting for a connection included, before the database counts as unreachable. What is large
+    /// without bound, a volume that is replaced, is many operations.
+    pub patience: Duration,
 }
 
 impl PostgresConfig {
     /// What is right for nearly everybody, given the two that only the operator knows.
     pub fn new(url: SecretString, blobs: BlobPlace) -> Self {
-        Self { url, connections: 16, blobs, inline_blob_limit: 32 * 1024 }
+        Self { url, connections: 16, blobs, inline_blob_limit: 32 * 1024, patience: Duration::from_secs(30) }
     }
 }
 
@@ -208,10 +209,11 @@ impl PostgresStore {
             }
         };
         // Made in there: a timer belongs to the runtime it is made in, and the caller's may end before this.
-        let timed = async { tokio::time::timeout(PATIENCE, again).await };
+        let patience = self.inner.patience;
+        let timed = async move { tokio::time::timeout(patience, again).await };
         match self.inner.runtime.spawn(timed).await {
             Ok(Ok(done)) => Ok(done?),
-            Ok(Err(_)) => Err(StoreError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs()).into())),
+            Ok(Err(_)) => Err(StoreError::Unavailable(format!("no answer within {patience:?}").into())),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StoreError::Closed),
         }
@@ -237,6 +239,7 @@ impl fmt::Debug for PostgresStore {
 struct Inner {
     instance: InstanceId,
     runtime: Handle,
+    patience: Duration,
     durable: Sessions,
     quick: Sessions,
     snapshots: Sessions,
@@ -270,6 +273,7 @@ impl Inner {
         let inner = Self {
             instance,
             runtime,
+            patience: config.patience,
             durable: connector.pool(Role::Durable, durable)?,
             quick: connector.pool(Role::Quick, quick)?,
             snapshots: connector.pool(Role::Snapshot, config.connections.max(2))?,

@@ -164,7 +164,10 @@ impl Inner {
         }
         for sql in [
             "DELETE FROM idempotency WHERE program = $1",
-            "DELETE FROM pages USING volumes WHERE pages.volume = volumes.number AND volumes.program = $1",
+            // The pages go with upkeep: there may be more than can be removed while somebody waits.
+            "INSERT INTO loose_volumes (number, at) SELECT number, 0 FROM volumes WHERE program = $1",
+            "UPDATE owner_volumes SET bytes = owner_volumes.bytes - volumes.bytes FROM volumes JOIN programs \
+                 ON programs.id = volumes.program WHERE program = $1 AND owner_volumes.owner = programs.owner",
             "DELETE FROM volumes WHERE program = $1",
             "DELETE FROM controller_versions WHERE program = $1",
             "DELETE FROM programs WHERE id = $1",
@@ -213,6 +216,8 @@ async fn insert(session: &Session, new: &NewProgram, quota: u64) -> Result<Inser
         // Another owner deployed the same a moment before.
         return Ok(InsertProgram::Exists(program));
     }
+    let account = "INSERT INTO owner_volumes (owner, bytes) VALUES ($1, 0) ON CONFLICT DO NOTHING";
+    session.execute(account, &[&new.owner.as_str()]).await?;
     name(session, new.id, &digests).await?;
     let by = Setter { owner: new.owner.clone(), key: new.key };
     controllers::make_current(session, new.id, new.controller, &by).await?;

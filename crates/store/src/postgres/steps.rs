@@ -11,6 +11,7 @@ use super::{
     },
     tasks::{self, require},
     together::steps::Step,
+    volumes,
 };
 use crate::{
     Cancelled, Change, EventKind, Failure, Retried, StepOutcome, StoreError, Task, TaskState, VolumeWrite,
@@ -104,7 +105,8 @@ impl Inner {
                     if let Some(blob) = blob {
                         self.settle_blob(blob, false).await;
                     }
-                    return Err(conflict(&session, found.program, outcome).await?.unwrap_or_else(|| changing(task)));
+                    let refusal = refusal(&session, found.program, outcome).await?;
+                    return Err(refusal.map_or_else(|| changing(task), Fault::from));
                 }
                 // A blob that was there a moment ago has been collected meanwhile: it is put again.
                 Err(fault) if fault.breaks("task_blobs_digest_fkey") => {}
@@ -236,7 +238,7 @@ struct Finished {
 }
 
 /// Ends a step that goes on, in one statement; `None`, and nothing written, when the task is not held under that fence in
-/// that state, or its volume has another version.
+/// that state, or its volume has another version or no more room in its owner's quota.
 async fn finish_once(
     session: &Session,
     (task, fence, expected): (TaskId, u64, TaskState),
@@ -310,17 +312,10 @@ fn finish_sql(outcome: &StepOutcome, volume: Option<usize>) -> String {
     let mut sql = match volume {
         None => format!("WITH moved AS ({moved} WHERE {held} RETURNING tasks.*)"),
         Some(before) => {
-            let [based_on, raw, written, contents, cleared] = [1, 2, 3, 4, 5].map(|place| before + place);
+            let written = volumes::written_sql("(SELECT program FROM held)", before);
             // The task first, then the volume: whatever is not as it must be, nothing is written.
             format!(
-                "WITH held AS MATERIALIZED (SELECT id, program FROM tasks WHERE {held} FOR NO KEY UPDATE), \
-                 volume AS (UPDATE volumes SET version = version + 1, raw = coalesce(${raw}, raw) \
-                     WHERE program = (SELECT program FROM held) AND version = ${based_on} RETURNING number), \
-                 put AS (INSERT INTO pages (volume, index, content) SELECT number, page.index, page.content \
-                     FROM volume, unnest(${written}::bigint[], ${contents}::bytea[]) AS page (index, content) \
-                     ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content), \
-                 cleared AS (DELETE FROM pages \
-                     WHERE volume = (SELECT number FROM volume) AND index = ANY (${cleared}::bigint[])), \
+                "WITH held AS MATERIALIZED (SELECT id, program FROM tasks WHERE {held} FOR NO KEY UPDATE), {written}, \
                  moved AS ({moved} FROM volume WHERE {held} RETURNING tasks.*)"
             )
         }
@@ -360,6 +355,7 @@ pub(super) struct Pages<'a> {
     written: Vec<i64>,
     contents: Vec<&'a [u8]>,
     cleared: Vec<i64>,
+    quota: Option<i64>,
 }
 
 impl<'a> Pages<'a> {
@@ -372,6 +368,7 @@ impl<'a> Pages<'a> {
             written: Vec::new(),
             contents: Vec::new(),
             cleared: Vec::new(),
+            quota: write.quota.map(bounded),
         };
         for (index, content) in last {
             match content {
@@ -395,24 +392,19 @@ impl<'a> Pages<'a> {
         &self.cleared
     }
 
-    pub(super) fn values(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 5] {
-        [&self.based_on, &self.raw, &self.written, &self.contents, &self.cleared]
+    pub(super) fn values(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 6] {
+        [&self.based_on, &self.raw, &self.written, &self.contents, &self.cleared, &self.quota]
     }
 }
 
-/// The conflict that kept a step from being written, if the volume is what was not as it had to be.
-async fn conflict(session: &Session, program: ProgramId, outcome: &StepOutcome) -> Result<Option<Fault>, Fault> {
-    let (StepOutcome::Executed { volume, .. } | StepOutcome::Delivered { volume, .. }) = outcome else {
-        return Ok(None);
-    };
-    if volume.is_empty() {
-        return Ok(None);
+/// What kept a step from being written, if that is the volume.
+async fn refusal(session: &Session, program: ProgramId, outcome: &StepOutcome) -> Result<Option<StoreError>, Fault> {
+    match outcome {
+        StepOutcome::Executed { volume, .. } | StepOutcome::Delivered { volume, .. } if !volume.is_empty() => {
+            volumes::refusal(session, program, volume).await
+        }
+        _ => Ok(None),
     }
-    let sql = "SELECT version FROM volumes WHERE program = $1";
-    let row = session.query_opt(sql, &[&program.as_bytes().as_slice()]).await?;
-    let got = bits(&row.ok_or(StoreError::UnknownProgram(program))?, "version")?;
-    let conflict = StoreError::VolumeConflict { program, expected: volume.based_on, got };
-    Ok((got != volume.based_on).then(|| conflict.into()))
 }
 
 /// A task that was not as a statement needed it, and is a moment later.

@@ -194,7 +194,7 @@ impl Store for PostgresStore {
     }
 
     async fn replace_volume(&self, program: ProgramId, content: VolumeContent) -> Result<u64, StoreError> {
-        operation!(self.call, inner(content) => inner.replace_volume(program, &content))
+        self.replace(program, content).await
     }
 
     async fn provers(&self) -> Result<Vec<ProverRecord>, StoreError> {
@@ -224,6 +224,11 @@ impl Accounts for PostgresStore {
 
     async fn put_owner(&self, owner: Owner) -> Result<Owner, StoreError> {
         operation!(self.call_again, inner(owner) => inner.put_owner(&owner))
+    }
+
+    async fn volume_bytes(&self, owner: &OwnerId) -> Result<u64, StoreError> {
+        let owner = owner.clone();
+        operation!(self.call_again, inner(owner) => inner.volume_bytes(&owner))
     }
 
     async fn add_key(&self, key: ApiKey) -> Result<bool, StoreError> {

@@ -77,6 +77,12 @@ const ACQUIT: &str = "UPDATE blobs SET suspect = false WHERE digest = ANY ($1) A
      EXISTS (SELECT FROM task_blobs WHERE task_blobs.digest = blobs.digest))";
 const REMOVE: &str = "DELETE FROM blobs WHERE digest = ANY ($1) AND suspect RETURNING size, object";
 
+/// Pages under a number that is no volume's go before the number itself: whoever still writes under it finds it locked, then gone.
+const LOOSE: &str = "SELECT number FROM loose_volumes WHERE at <= $1 ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED";
+const LOOSE_PAGES: &str = "DELETE FROM pages WHERE volume = $1 AND index = ANY (ARRAY(\
+     SELECT index FROM pages WHERE volume = $1 ORDER BY index LIMIT $2))";
+const TIDIED: &str = "DELETE FROM loose_volumes WHERE number = $1";
+
 impl Inner {
     pub(super) async fn usage(&self) -> Result<StorageUsage, Fault> {
         let session = self.quick.take().await?;
@@ -122,6 +128,7 @@ impl Inner {
             collected.deliveries = session.execute(OLD_DELIVERIES, &[&before, &rows]).await?;
         }
         if let Some(before) = before(now, Some(retention.unnamed_blobs)) {
+            while collected.pages < limit as u64 && self.collect_pages(before, rows, &mut collected).await? {}
             // Those that turn out to be named are suspects no more.
             while collected.blobs < limit as u64 {
                 let wanted = rows - bounded(collected.blobs);
@@ -130,8 +137,8 @@ impl Inner {
                 }
             }
         }
-        let Collected { witnesses, proofs, recordings, tasks, deliveries, blobs, .. } = collected;
-        let most = [witnesses, proofs, recordings, tasks, deliveries, blobs];
+        let Collected { witnesses, proofs, recordings, tasks, deliveries, pages, blobs, .. } = collected;
+        let most = [witnesses, proofs, recordings, tasks, deliveries, pages, blobs];
         collected.more = most.contains(&(limit as u64)) | self.sweep(retention, now, limit).await?;
         Ok(collected)
     }
@@ -198,6 +205,26 @@ impl Inner {
         let objects = removed.iter().filter_map(|row| get::<Option<String>>(row, "object").transpose());
         self.blobs.remove(objects.collect::<Result<_, _>>()?).await;
         Ok(bounded(suspects.len() as u64))
+    }
+
+    /// Removes pages under one number that is no volume's. False: there is none.
+    async fn collect_pages(&self, before: i64, limit: i64, collected: &mut Collected) -> Result<bool, Fault> {
+        let session = self.quick.take().await?;
+        if !alone(&session).await? {
+            return Ok(false);
+        }
+        let Some(loose) = session.query_opt(LOOSE, &[&before]).await? else {
+            session.rollback().await?;
+            return Ok(false);
+        };
+        let (number, wanted): (i64, _) = (get(&loose, "number")?, limit - bounded(collected.pages));
+        let removed = session.execute(LOOSE_PAGES, &[&number, &wanted]).await?;
+        if bounded(removed) < wanted {
+            session.execute(TIDIED, &[&number]).await?;
+        }
+        session.commit().await?;
+        collected.pages += removed;
+        Ok(true)
     }
 
     /// Now and then, removes objects that no row ever named. Whether there is more to do at once.

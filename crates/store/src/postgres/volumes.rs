@@ -8,12 +8,12 @@ use super::{
     Inner,
     connect::{Session, Values},
     fault::Fault,
-    row::{bits, from_bits, get},
+    row::{bits, get, owner},
     steps::Pages,
 };
-use crate::{StoreError, VolumeContent, VolumeSnapshot, VolumeWrite};
+use crate::{StoreError, VolumeSnapshot, VolumeWrite};
 use coprocessor_types::ProgramId;
-use std::{collections::HashMap, future::Future, ops::Range};
+use std::{collections::HashMap, future::Future, ops::Range, time::Duration};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_postgres::Row;
 
@@ -24,12 +24,10 @@ const FIRST_PAGES: i64 = 8;
 /// Raw storage up to so many bytes comes with the view. It comes with each of the first pages.
 const RAW_ALONG: i32 = 1024;
 
-/// Pages that a volume is replaced by in one statement: 1 MiB.
-const REPLACED_AT_ONCE: usize = 256;
-
 /// A view of a volume.
 pub(super) struct Snapshot {
     runtime: Handle,
+    patience: Duration,
     /// In the transaction that the view is. `None` only while it is dropped.
     session: Option<Session>,
     start: Start,
@@ -77,13 +75,18 @@ impl Start {
 impl Inner {
     /// Blocks, on any thread but those of a runtime that somebody needs.
     pub(super) fn volume_snapshot(&self, program: ProgramId) -> Result<Snapshot, Fault> {
-        blocking(&self.runtime, async {
+        blocking((&self.runtime, self.patience), async {
             let unknown = || StoreError::UnknownProgram(program);
-            let (runtime, session) = (self.runtime.clone(), self.snapshots.take().await?);
+            let session = self.snapshots.take().await?;
             let values: Values<'_> = &[&program.as_bytes().as_slice(), &FIRST_PAGES, &RAW_ALONG];
             let mode = "ISOLATION LEVEL REPEATABLE READ, READ ONLY";
             match Start::read(&session.begin_with(mode, START, values).await?)? {
-                Some(start) => Ok(Snapshot { runtime, session: Some(session), start }),
+                Some(start) => Ok(Snapshot {
+                    runtime: self.runtime.clone(),
+                    patience: self.patience,
+                    session: Some(session),
+                    start,
+                }),
                 None => {
                     session.rollback().await?;
                     Err(unknown().into())
@@ -95,86 +98,109 @@ impl Inner {
     pub(super) async fn write_volume(&self, program: ProgramId, write: &VolumeWrite) -> Result<u64, Fault> {
         let session = self.durable.take().await?;
         let key = program.as_bytes().as_slice();
-        let mut version = "SELECT version FROM volumes WHERE program = $1";
-        if !write.is_empty() {
-            let pages = Pages::of(write);
-            let [based_on, raw, written, contents, cleared] = pages.values();
-            let sql = "
-WITH volume AS (
-    UPDATE volumes SET version = version + 1, raw = coalesce($3, raw) WHERE program = $1 AND version = $2
-    RETURNING number, version
-), put AS (
-    INSERT INTO pages (volume, index, content)
-    SELECT number, page.index, page.content FROM volume, unnest($4::bigint[], $5::bytea[]) AS page (index, content)
-    ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content
-), cleared AS (
-    DELETE FROM pages WHERE volume = (SELECT number FROM volume) AND index = ANY ($6::bigint[])
-)
-SELECT version FROM volume";
-            if let Some(row) = session.query_opt(sql, &[&key, based_on, raw, written, contents, cleared]).await? {
+        if write.is_empty() {
+            let row = session.query_opt("SELECT version FROM volumes WHERE program = $1", &[&key]).await?;
+            return bits(&row.ok_or(StoreError::UnknownProgram(program))?, "version");
+        }
+        let sql = format!("WITH {} SELECT version FROM volume", written_sql("$1", 1));
+        let pages = Pages::of(write);
+        let [based_on, raw, written, contents, cleared, quota] = pages.values();
+        loop {
+            let values: Values<'_> = &[&key, based_on, raw, written, contents, cleared, quota];
+            if let Some(row) = session.query_opt(&sql, values).await? {
                 return bits(&row, "version");
             }
-            // Not another moment's than the one it conflicted with.
-            version = "SELECT version FROM volumes WHERE program = $1 FOR SHARE";
+            if let Some(refusal) = refusal(&session, program, write).await? {
+                return Err(refusal.into());
+            }
+            // There is room for it since a moment ago.
         }
-        let row = session.query_opt(version, &[&key]).await?.ok_or(StoreError::UnknownProgram(program))?;
+    }
+}
+
+/// Counts what volumes grow by (rows of `growth`) among what their owners' hold. Where that would be beyond a quota, `charged` has
+/// nothing. Whoever waited for another's commit here looks at what there is since then.
+pub(super) const CHARGED: &str = "charged AS (
+    UPDATE owner_volumes SET bytes = owner_volumes.bytes + growth.bytes FROM growth
+    WHERE owner_volumes.owner = growth.owner AND growth.bytes <> 0
+        AND (growth.bytes < 0 OR growth.quota IS NULL OR owner_volumes.bytes + growth.bytes <= growth.quota)
+    RETURNING owner_volumes.owner
+)";
+
+/// The parts of a statement that write to the volume of `program`, an expression: `volume` has its number and its new version, or
+/// nothing where the volume has another version or its owner's quota is full. [`Pages::values`] come after `before` other parameters.
+///
+/// What was committed under the version that the write is based on shows in the statement, and nothing later counts: so `growth` is
+/// exact, though `pages` is not locked.
+pub(super) fn written_sql(program: &str, before: usize) -> String {
+    let [based_on, raw, written, contents, cleared, quota] = places(before);
+    let growth = growth_sql(before);
+    format!(
+        "locked AS MATERIALIZED (
+    SELECT volumes.number, volumes.raw, programs.owner FROM volumes JOIN programs ON programs.id = volumes.program
+    WHERE volumes.program = {program} AND volumes.version = {based_on} FOR NO KEY UPDATE OF volumes
+), growth AS MATERIALIZED (
+    SELECT number, owner, {growth} AS bytes, {quota}::bigint AS quota FROM locked
+), {CHARGED}, volume AS (
+    UPDATE volumes SET version = version + 1, raw = coalesce({raw}, volumes.raw), bytes = volumes.bytes + growth.bytes
+    FROM growth WHERE volumes.number = growth.number AND (growth.bytes = 0 OR EXISTS (SELECT FROM charged))
+    RETURNING volumes.number, volumes.version
+), put AS (
+    INSERT INTO pages (volume, index, content)
+    SELECT number, page.index, page.content FROM volume, unnest({written}::bigint[], {contents}::bytea[]) AS page (index, content)
+    ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content
+), cleared AS (
+    DELETE FROM pages WHERE volume = (SELECT number FROM volume) AND index = ANY ({cleared}::bigint[])
+)"
+    )
+}
+
+/// By how many bytes a write makes a row of `locked`, a volume, larger.
+fn growth_sql(before: usize) -> String {
+    let [_, raw, written, contents, cleared, _] = places(before);
+    format!(
+        "(coalesce((SELECT sum(octet_length(page)) FROM unnest({contents}::bytea[]) AS page), 0)
+        - coalesce((SELECT sum(octet_length(content)) FROM pages
+            WHERE volume = locked.number AND index = ANY ({written}::bigint[] || {cleared}::bigint[])), 0)
+        + CASE WHEN {raw}::bytea IS NULL THEN 0 ELSE octet_length({raw}::bytea) - coalesce(octet_length(locked.raw), 0) END)"
+    )
+}
+
+/// Where a write's values are in a statement.
+fn places(before: usize) -> [String; 6] {
+    [1, 2, 3, 4, 5, 6].map(|place| format!("${}", before + place))
+}
+
+/// Why a write, not an empty one, was refused a moment ago; `None`: it would not be now.
+pub(super) async fn refusal(
+    session: &Session,
+    program: ProgramId,
+    write: &VolumeWrite,
+) -> Result<Option<StoreError>, Fault> {
+    let [based_on, .., quota] = places(1);
+    // Not another moment's than the one it conflicted with.
+    let sql = format!(
+        "WITH locked AS MATERIALIZED (
+    SELECT number, volumes.version, raw, owner FROM volumes JOIN programs ON programs.id = volumes.program
+    WHERE volumes.program = $1 FOR SHARE OF volumes
+)
+SELECT version, version = {based_on} AS is_based_on, owner, {quota}::bigint AS quota, {} AS growth,
+    coalesce((SELECT bytes FROM owner_volumes WHERE owner_volumes.owner = locked.owner), 0) AS held FROM locked",
+        growth_sql(1)
+    );
+    let key = program.as_bytes().as_slice();
+    let pages = Pages::of(write);
+    let [based_on, raw, written, contents, cleared, quota] = pages.values();
+    let row = session.query_opt(&sql, &[&key, based_on, raw, written, contents, cleared, quota]).await?;
+    let row = row.ok_or(StoreError::UnknownProgram(program))?;
+    if !get::<bool>(&row, "is_based_on")? {
         let got = bits(&row, "version")?;
-        if write.is_empty() {
-            Ok(got)
-        } else {
-            Err(StoreError::VolumeConflict { program, expected: write.based_on, got }.into())
-        }
+        return Ok(Some(StoreError::VolumeConflict { program, expected: write.based_on, got }));
     }
-}
-
-impl Inner {
-    /// In one transaction, which locks the volume and nothing else but its program's row.
-    pub(super) async fn replace_volume(&self, program: ProgramId, content: &VolumeContent) -> Result<u64, Fault> {
-        let session = self.durable.take().await?;
-        let key = program.as_bytes().as_slice();
-        let size = from_bits(content.size);
-        let sql = "UPDATE programs SET volume_size = $2 WHERE id = $1";
-        session.begin_with("", sql, &[&key, &size]).await?;
-        match replace(&session, program, content).await {
-            Ok(version) => {
-                session.commit().await?;
-                Ok(version)
-            }
-            Err(fault) => {
-                if matches!(fault, Fault::Store(_)) {
-                    session.rollback().await?;
-                }
-                Err(fault)
-            }
-        }
-    }
-}
-
-async fn replace(session: &Session, program: ProgramId, content: &VolumeContent) -> Result<u64, Fault> {
-    let sql = "UPDATE volumes SET version = version + 1, size = $2 WHERE program = $1 RETURNING number, version";
-    let values: Values<'_> = &[&program.as_bytes().as_slice(), &from_bits(content.size)];
-    let row = session.query_opt(sql, values).await?.ok_or(StoreError::UnknownProgram(program))?;
-    let (number, version): (i64, _) = (get(&row, "number")?, bits(&row, "version")?);
-    let mut pages = (content.pages)();
-    let mut from = 0_i64;
-    loop {
-        let part = pages.by_ref().take(REPLACED_AT_ONCE).collect::<Result<Vec<_>, _>>().map_err(StoreError::Content)?;
-        let indexes: Vec<i64> = part.iter().map(|(index, _)| i64::from(*index)).collect();
-        let contents: Vec<&[u8]> = part.iter().map(|(_, content)| content.as_slice()).collect();
-        let is_last = part.len() < REPLACED_AT_ONCE;
-        let to = if is_last { i64::MAX } else { indexes.last().map_or(i64::MAX, |last| last + 1) };
-        let clear = "DELETE FROM pages WHERE volume = $1 AND index >= $2 AND index < $3 AND NOT (index = ANY ($4))";
-        session.execute(clear, &[&number, &from, &to, &indexes]).await?;
-        let put = "INSERT INTO pages (volume, index, content) \
-             SELECT $1, page.index, page.content FROM unnest($2::bigint[], $3::bytea[]) AS page (index, content) \
-             ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content \
-             WHERE pages.content IS DISTINCT FROM excluded.content";
-        session.execute(put, &[&number, &indexes, &contents]).await?;
-        if is_last {
-            return Ok(version);
-        }
-        from = to;
-    }
+    let (growth, held): (i64, i64) = (get(&row, "growth")?, get(&row, "held")?);
+    let got = held.saturating_add(growth).max(0).unsigned_abs();
+    let refused = write.quota.filter(|&limit| growth > 0 && got > limit);
+    refused.map(|limit| Ok(StoreError::VolumeQuota { owner: owner(&row)?, got, limit })).transpose()
 }
 
 impl Snapshot {
@@ -196,7 +222,7 @@ impl VolumeSnapshot for Snapshot {
         if i64::from(index) < self.start.known {
             return Ok(self.start.pages.get(&index).cloned());
         }
-        let read = blocking(&self.runtime, async {
+        let read = blocking((&self.runtime, self.patience), async {
             let sql = "SELECT content FROM pages WHERE volume = $1 AND index = $2";
             let row = self.session()?.query_opt(sql, &[&self.start.number, &i64::from(index)]).await?;
             row.map(|row| get(&row, "content")).transpose()
@@ -205,7 +231,7 @@ impl VolumeSnapshot for Snapshot {
     }
 
     fn read_pages(&self, range: Range<u32>) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
-        let read = blocking(&self.runtime, async {
+        let read = blocking((&self.runtime, self.patience), async {
             let sql =
                 "SELECT index, content FROM pages WHERE volume = $1 AND index >= $2 AND index < $3 ORDER BY index";
             let values: Values<'_> = &[&self.start.number, &i64::from(range.start), &i64::from(range.end)];
@@ -219,7 +245,7 @@ impl VolumeSnapshot for Snapshot {
         if let Some(raw) = &self.start.raw {
             return Ok(raw.clone());
         }
-        let read = blocking(&self.runtime, async {
+        let read = blocking((&self.runtime, self.patience), async {
             let sql = "SELECT raw FROM volumes WHERE number = $1";
             get(&self.session()?.query_one(sql, &[&self.start.number]).await?, "raw")
         });
@@ -231,18 +257,22 @@ impl Drop for Snapshot {
     fn drop(&mut self) {
         let Some(session) = self.session.take() else { return };
         // One that can't be ended closes its connection. Nobody waits for it.
+        let patience = self.patience;
         self.runtime.spawn(async move {
-            let _ = tokio::time::timeout(super::PATIENCE, session.rollback()).await;
+            let _ = timeout(patience, session.rollback()).await;
         });
     }
 }
 
 /// Waits on this thread for what happens in the store's runtime. Unlike the runtime's own way, it may be called from threads
 /// of another runtime too.
-fn blocking<T>(runtime: &Handle, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+fn blocking<T>(
+    (runtime, patience): (&Handle, Duration),
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
     let _context = runtime.enter();
     // Made inside: a timer belongs to the runtime it is made in.
-    let timed = async { timeout(super::PATIENCE, work).await };
+    let timed = async { timeout(patience, work).await };
     match futures::executor::block_on(timed) {
         Ok(done) => done,
         Err(error) => Err(StoreError::Unavailable(Box::new(error)).into()),

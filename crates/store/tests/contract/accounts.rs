@@ -22,6 +22,7 @@ pub(crate) async fn an_owner_s_settings_are_kept<B: Backing>() {
     let quotas = Quotas {
         unfinished_tasks: Some(u64::MAX),
         programs: Some(0),
+        volume_bytes: Some(1 << 40),
         requests_per_second: Some(u32::MAX),
         burst: None,
         controllers: ControllerQuotas { fuel: Some(u64::MAX), network_calls: Some(0), ..ControllerQuotas::default() },

@@ -179,7 +179,7 @@ pub(crate) async fn event_names(store: &dyn Store, task: TaskId) -> Vec<String> 
 
 pub(crate) fn write(based_on: u64, pages: &[(u32, &[u8])]) -> VolumeWrite {
     let pages = pages.iter().map(|(index, content)| (*index, Some(content.to_vec()))).collect();
-    VolumeWrite { based_on, pages, raw: None }
+    VolumeWrite { based_on, pages, ..VolumeWrite::default() }
 }
 
 /// Runs what blocks, as everything about a volume's snapshot may.

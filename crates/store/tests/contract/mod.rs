@@ -23,6 +23,7 @@ pub(crate) mod recordings;
 pub(crate) mod steps;
 pub(crate) mod together;
 pub(crate) mod upkeep;
+pub(crate) mod volume_quotas;
 pub(crate) mod volumes;
 pub(crate) mod webhooks;
 
@@ -207,6 +208,13 @@ macro_rules! contract {
             volumes::many_pages_are_read_at_once,
             volumes::a_volume_is_replaced_whole_or_not_at_all,
             volumes::replacing_takes_its_turn,
+            volume_quotas::what_volumes_hold_is_counted,
+            volume_quotas::a_write_beyond_the_quota_changes_nothing,
+            volume_quotas::beyond_the_quota_what_does_not_grow_is_taken,
+            volume_quotas::a_step_beyond_the_quota_stays_open,
+            volume_quotas::an_image_beyond_the_quota_changes_nothing,
+            volume_quotas::racing_writes_stop_at_the_quota,
+            volume_quotas::racing_steps_stop_at_the_quota,
             webhooks::webhooks_are_kept_with_their_secrets,
             webhooks::a_webhook_gets_later_events_of_its_owner_that_it_names,
             webhooks::deliveries_are_queued_little_by_little,

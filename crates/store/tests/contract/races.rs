@@ -220,7 +220,7 @@ async fn run(store: &dyn Store, program: ProgramId, claim: &Claim) {
 fn add(store: &dyn Store, program: ProgramId, claim: &Claim) -> VolumeWrite {
     let (based_on, [page]) = volume(store, program, [0]);
     let page = [page.unwrap_or_default(), mark(claim.task.id, claim.stage).into_bytes()].concat();
-    VolumeWrite { based_on, pages: vec![(0, Some(page))], raw: None }
+    VolumeWrite { based_on, pages: vec![(0, Some(page))], ..VolumeWrite::default() }
 }
 
 /// A step ends, or its claim is over.

@@ -51,8 +51,8 @@ async fn collect(store: &dyn Store, retention: &Retention, now: Timestamp, limit
     let mut all = Collected::default();
     loop {
         let pass = store.collect(retention, now, limit).await.unwrap();
-        let Collected { witnesses, proofs, recordings, tasks, deliveries, blobs, blob_bytes, more } = pass;
-        for count in [witnesses, proofs, recordings, tasks, deliveries, blobs] {
+        let Collected { witnesses, proofs, recordings, tasks, deliveries, pages, blobs, blob_bytes, more } = pass;
+        for count in [witnesses, proofs, recordings, tasks, deliveries, pages, blobs] {
             assert!(count <= limit as u64, "{pass:?}");
         }
         all = Collected {
@@ -61,6 +61,7 @@ async fn collect(store: &dyn Store, retention: &Retention, now: Timestamp, limit
             recordings: all.recordings + recordings,
             tasks: all.tasks + tasks,
             deliveries: all.deliveries + deliveries,
+            pages: all.pages + pages,
             blobs: all.blobs + blobs,
             blob_bytes: all.blob_bytes + blob_bytes,
             more: all.more || more,

@@ -25,10 +25,16 @@ pub(crate) async fn pages_and_raw_storage_read_back<B: Backing>() {
         based_on: 0,
         pages: vec![(0, Some(page.clone())), (1, Some(vec![1])), (u32::MAX, Some(page.clone()))],
         raw: Some(Bytes::new()),
+        quota: None,
     };
     assert_eq!(store.write_volume(program.id, first).await.unwrap(), 1);
     assert_eq!(raw(&*store), Some(Vec::new()));
-    let second = VolumeWrite { based_on: 1, pages: vec![(0, None), (2, None)], raw: Some(Bytes::from_static(b"raw")) };
+    let second = VolumeWrite {
+        based_on: 1,
+        pages: vec![(0, None), (2, None)],
+        raw: Some(Bytes::from_static(b"raw")),
+        quota: None,
+    };
     assert_eq!(store.write_volume(program.id, second).await.unwrap(), 2);
     drop(store);
     backing.reopen().await;
@@ -172,7 +178,7 @@ fn content(size: u64, pages: Vec<(u32, Vec<u8>)>, fails: bool) -> VolumeContent 
         let failure = fails.then(|| Err(io::Error::other("the disk is gone")));
         Box::new(pages.clone().into_iter().map(Ok).chain(failure))
     };
-    VolumeContent { size, pages: Box::new(pages) }
+    VolumeContent { size, quota: None, pages: Box::new(pages) }
 }
 
 /// More than one statement's worth of pages, with gaps where there were some.

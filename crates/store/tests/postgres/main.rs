@@ -10,6 +10,7 @@ mod lost;
 mod objects;
 mod schema;
 mod sharing;
+mod volumes;
 
 use async_trait::async_trait;
 use coprocessor_store::{

@@ -6,7 +6,7 @@ use crate::{
     postgres::{
         connect::{Session, Values},
         fault::Fault,
-        row::{bits, from_bits, from_json, stage_number},
+        row::{bits, bounded, from_bits, from_json, stage_number},
         steps::Pages,
         tasks,
     },
@@ -20,8 +20,9 @@ const HELD: &str = "
 WITH held AS MATERIALIZED (
     SELECT step.*, tasks.program
     FROM unnest($1::bytea[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::text[], $8::bytea[],
-            $9::bytea[], $10::boolean[], $11::bytea[], $12::text[], $13::bigint[], $14::bytea[])
-        AS step (id, fence, expected, state, stage, name, detail, digest, content, proof, output, result, based_on, raw)
+            $9::bytea[], $10::boolean[], $11::bytea[], $12::text[], $13::bigint[], $14::bytea[], $15::bigint[])
+        AS step (id, fence, expected, state, stage, name, detail, digest, content, proof, output, result, based_on, raw,
+            quota)
     JOIN tasks ON tasks.id = step.id
     WHERE tasks.fence = step.fence AND tasks.worker IS NOT NULL AND tasks.state = step.expected
     FOR NO KEY UPDATE OF tasks SKIP LOCKED
@@ -30,25 +31,50 @@ WITH held AS MATERIALIZED (
 /// Steps of which none writes to a volume.
 const ALL: &str = ", going AS (SELECT * FROM held)";
 
-/// One writer to a volume goes on, if the volume is as it was when its controller began. Nobody waits for another statement
-/// that holds some of the volumes and waits for others.
+/// One writer to a volume goes on, if the volume is as it was when its controller began, and if there is room for it in its
+/// owner's quota whatever others of the owner write here. Nobody waits for another statement that holds some of the rows and waits
+/// for others.
 const WRITERS: &str = ", free AS MATERIALIZED (
-    SELECT held.id, volumes.number FROM held JOIN volumes ON volumes.program = held.program
+    SELECT held.id, held.quota, volumes.number, programs.owner,
+        CASE WHEN held.raw IS NULL THEN 0 ELSE octet_length(held.raw) - coalesce(octet_length(volumes.raw), 0) END AS raw
+    FROM held JOIN volumes ON volumes.program = held.program JOIN programs ON programs.id = held.program
     WHERE held.based_on IS NOT NULL AND volumes.version = held.based_on
     FOR NO KEY UPDATE OF volumes SKIP LOCKED
+), one_each AS MATERIALIZED (
+    SELECT DISTINCT ON (number) * FROM free ORDER BY number, id
+), growth AS MATERIALIZED (
+    SELECT id, number, owner, quota, raw
+        + coalesce((SELECT sum(octet_length(page.content)) FROM unnest($16::bytea[], $18::bytea[]) AS page (id, content)
+            WHERE page.id = one_each.id), 0)
+        - coalesce((SELECT sum(octet_length(pages.content)) FROM pages
+            WHERE pages.volume = one_each.number AND pages.index = ANY (ARRAY(
+                SELECT page.index FROM unnest($16::bytea[] || $19::bytea[], $17::bigint[] || $20::bigint[]) AS page (id, index)
+                WHERE page.id = one_each.id))), 0) AS bytes
+    FROM one_each
+), accounts AS MATERIALIZED (
+    SELECT owner, bytes FROM owner_volumes WHERE owner = ANY (ARRAY(SELECT owner FROM growth WHERE bytes <> 0))
+    FOR NO KEY UPDATE SKIP LOCKED
 ), writers AS MATERIALIZED (
-    SELECT DISTINCT ON (number) number, id FROM free ORDER BY number, id
+    SELECT number, id, owner, all_growth.bytes
+    FROM (SELECT *, sum(greatest(bytes, 0)) OVER (PARTITION BY owner ORDER BY number) AS so_far FROM growth) AS all_growth
+    LEFT JOIN accounts USING (owner)
+    WHERE all_growth.bytes = 0 OR (accounts.bytes IS NOT NULL
+        AND (all_growth.bytes < 0 OR quota IS NULL OR accounts.bytes + so_far <= quota))
+), charged AS (
+    UPDATE owner_volumes SET bytes = owner_volumes.bytes + of_owner.bytes
+    FROM (SELECT owner, sum(bytes)::bigint AS bytes FROM writers GROUP BY owner) AS of_owner
+    WHERE owner_volumes.owner = of_owner.owner AND of_owner.bytes <> 0
 ), volume AS (
-    UPDATE volumes SET version = version + 1, raw = coalesce(held.raw, volumes.raw)
+    UPDATE volumes SET version = version + 1, raw = coalesce(held.raw, volumes.raw), bytes = volumes.bytes + writers.bytes
     FROM writers JOIN held ON held.id = writers.id WHERE volumes.number = writers.number
 ), put AS (
     INSERT INTO pages (volume, index, content)
     SELECT writers.number, page.index, page.content
-    FROM unnest($15::bytea[], $16::bigint[], $17::bytea[]) AS page (id, index, content)
+    FROM unnest($16::bytea[], $17::bigint[], $18::bytea[]) AS page (id, index, content)
     JOIN writers ON writers.id = page.id
     ON CONFLICT (volume, index) DO UPDATE SET content = excluded.content
 ), cleared AS (
-    DELETE FROM pages USING unnest($18::bytea[], $19::bigint[]) AS page (id, index) JOIN writers ON writers.id = page.id
+    DELETE FROM pages USING unnest($19::bytea[], $20::bigint[]) AS page (id, index) JOIN writers ON writers.id = page.id
     WHERE pages.volume = writers.number AND pages.index = page.index
 ), going AS (
     SELECT held.* FROM held LEFT JOIN writers ON writers.id = held.id
@@ -174,6 +200,7 @@ impl Shared for Step {
             &each(all, |step| step.result.as_ref().map(|(_, text)| text.as_str())),
             &each(all, |step| step.volume.as_ref().map(|volume| from_bits(volume.based_on))),
             &each(all, |step| step.volume.as_ref().and_then(|volume| volume.raw.as_deref())),
+            &each(all, |step| step.volume.as_ref().and_then(|volume| volume.quota.map(bounded))),
             &put.0,
             &put.1.0,
             &put.1.1,
@@ -181,7 +208,7 @@ impl Shared for Step {
             &cleared.1,
         ];
         let rows = if pages.is_empty() {
-            session.query(&format!("{HELD}{ALL}{MOVED}"), &values[..14]).await?
+            session.query(&format!("{HELD}{ALL}{MOVED}"), &values[..15]).await?
         } else {
             session.query(&format!("{HELD}{WRITERS}{MOVED}"), values).await?
         };

@@ -511,7 +511,7 @@ impl Replay {
         let (version, page) =
             self.model.programs[program].as_ref().map_or((0, &[][..]), |known| (known.version, &known.page));
         let based_on = if outdated { version.checked_sub(1).unwrap_or(9) } else { version };
-        VolumeWrite { based_on, pages: vec![(PAGE, Some([page, mark.as_bytes()].concat()))], raw: None }
+        VolumeWrite { based_on, pages: vec![(PAGE, Some([page, mark.as_bytes()].concat()))], ..VolumeWrite::default() }
     }
 
     fn written(&mut self, program: usize, mark: &str) {
