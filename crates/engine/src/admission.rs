@@ -63,11 +63,11 @@ impl Engine {
         if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&request.priority) {
             return Err(EngineError::Priority { got: request.priority });
         }
-        let root = inner.pin(request.root).await?;
+        let (root, is_named) = (inner.pin(request.root).await?, request.root.is_some());
         let deadline = inner.deadline(request.deadline)?;
         let idempotency = idempotency(&request);
         let limits = self.limits(&owner).await?;
-        let task = NewTask {
+        let mut task = NewTask {
             id: TaskId::now(),
             program: program.id,
             owner,
@@ -83,7 +83,14 @@ impl Engine {
             idempotency,
         };
         let backlog = Backlog { total: inner.config.backlog, owner: limits.unfinished_tasks };
-        match inner.store.admit(task, backlog).await {
+        let mut admission = inner.store.admit(task.clone(), backlog).await;
+        if !is_named && matches!(admission, Err(StoreError::RootPruned { .. })) {
+            // There is a newer one since then, and nothing older is kept.
+            inner.newest.forget();
+            task.root = inner.pin(None).await?;
+            admission = inner.store.admit(task, backlog).await;
+        }
+        match admission {
             Ok(Admission::Admitted(task)) => {
                 tracing::debug!(task = %task.id, program = %task.program, kind = %task.kind, "task admitted");
                 Ok(task)

@@ -185,7 +185,8 @@ pub trait Store: Accounts + Webhooks + Domains + Upkeep + Send + Sync + 'static 
     /// flight, never by more.
     ///
     /// # Errors
-    /// [`StoreError::UnknownProgram`], [`StoreError::BlobMissing`].
+    /// [`StoreError::UnknownProgram`], [`StoreError::BlobMissing`]; [`StoreError::RootPruned`], even where the root is pruned at this
+    /// moment: once a task is admitted, its root stays until it is finished.
     async fn admit(&self, task: NewTask, backlog: Backlog) -> Result<Admission, StoreError>;
 
     /// A task.

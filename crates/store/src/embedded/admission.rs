@@ -3,17 +3,19 @@
 use super::{
     blobs,
     fault::Fault,
+    roots,
     row::{from_deadline, from_json, from_time, kept, to_bits, to_task},
     tasks::{self, append_event, stage_number},
 };
 use crate::{Admission, Backlog, Change, EventKind, Idempotency, NewTask, Stage, StoreError, Task, TaskState};
-use coprocessor_types::BlobDigest;
+use coprocessor_types::{BlobDigest, InstanceId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
 pub(super) fn admit(
     db: &Connection,
+    instance: &InstanceId,
     new: NewTask,
     backlog: Backlog,
     now: Timestamp,
@@ -33,8 +35,9 @@ pub(super) fn admit(
     }
     let named = [(new.controller, ground.controller_named), (new.circuit, ground.circuit_named)];
     let unnamed: Vec<_> = named.into_iter().filter(|(_, named)| !named).map(|(digest, _)| digest).collect();
-    // Both before anything is written, as every refusal.
+    // All of it before anything is written, as every refusal.
     unnamed.iter().try_for_each(|&digest| blobs::require(db, digest))?;
+    roots::require_whole(db, instance, new.root)?;
     unnamed.iter().try_for_each(|&digest| blobs::name_for_program(db, ground.program, digest))?;
     insert(db, &new, now)?;
     let event = EventKind { name: "admitted".to_owned(), detail: json!({}) };

@@ -211,6 +211,18 @@ pub(super) fn require_version(db: &Connection, instance: &InstanceId, root: Root
     version(db, instance, root)?.ok_or_else(|| StoreError::UnknownRoot(root).into())
 }
 
+/// # Errors
+/// [`StoreError::RootPruned`]. What is no root of this instance keeps nothing, and was not pruned.
+pub(super) fn require_whole(db: &Connection, instance: &InstanceId, root: Root) -> Result<(), Fault> {
+    match oldest(db)? {
+        0 => Ok(()),
+        oldest if version(db, instance, root)?.is_some_and(|version| version < oldest) => {
+            Err(StoreError::RootPruned { root, oldest }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The oldest version that can be opened.
 pub(super) fn oldest(db: &Connection) -> Result<u64, Fault> {
     let mut statement = db.prepare_cached("SELECT oldest_root FROM instance")?;

@@ -10,7 +10,7 @@ use crate::{
     VolumeWrite, task::fairness::Turns,
 };
 use bytes::Bytes;
-use coprocessor_types::{Backend, BlobDigest, OwnerId, ProgramId, ProofKind, Root, TaskId};
+use coprocessor_types::{Backend, BlobDigest, InstanceId, OwnerId, ProgramId, ProofKind, Root, TaskId};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, ffi};
 use serde_json::json;
@@ -79,7 +79,7 @@ impl Scene {
             record: false,
             idempotency: None,
         };
-        match admission::admit(&self.db, new, ROOM, now(), &mut Vec::new()).unwrap() {
+        match admission::admit(&self.db, &InstanceId([1; 32]), new, ROOM, now(), &mut Vec::new()).unwrap() {
             Admission::Admitted(task) => task.id,
             other => panic!("{other:?}"),
         }

@@ -153,7 +153,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn admit(&self, task: NewTask, backlog: Backlog) -> Result<Admission, StoreError> {
-        self.writer.write_bare(Synced, move |db, changes| admission::admit(db, task, backlog, now(), changes)).await
+        let instance = self.instance;
+        let admit = move |db: &Connection, changes: &mut Vec<Change>| {
+            admission::admit(db, &instance, task, backlog, now(), changes)
+        };
+        self.writer.write_bare(Synced, admit).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {

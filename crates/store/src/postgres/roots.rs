@@ -49,6 +49,9 @@ const STEPS: &str = "SELECT roots.version, roots.root, roots.domain, roots.domai
 const PINS: &str = "SELECT DISTINCT root FROM (SELECT root FROM tasks WHERE ready_at = 0 \
      UNION ALL SELECT root FROM tasks WHERE ready_at > 0) AS unfinished";
 
+/// As the function `pin` takes it, but alone: nobody is admitted from here on until the transaction ends.
+const PINNING: &str = "SELECT pg_advisory_xact_lock(7165068321902031974)";
+
 /// Steps whose rows, with payloads, are fetched at once.
 const STEPS_AT_ONCE: usize = 100;
 
@@ -306,6 +309,7 @@ impl Inner {
         Ok(appends)
     }
 
+    /// Takes nothing, and says that there is more, where a task was pinned meanwhile to what was to be taken.
     pub(super) async fn prune_roots(&self, before: Timestamp, limit: usize) -> Result<(u64, bool), Fault> {
         let session = self.durable.take().await?;
         let line = session.begin_with("", domains::LOCK, &[]).await?;
@@ -354,6 +358,11 @@ impl Inner {
             }
         }
         cut(session, &cuts).await?;
+        // Somebody may have been admitted since the pins were looked at. Not held up before now: all of the above takes a while.
+        session.query(PINNING, &[]).await?;
+        if self.pinned(session).await?.is_some_and(|pinned| pinned < *newest) {
+            return Ok((0, true));
+        }
         session.execute("UPDATE line SET oldest_root = $1", &[newest]).await?;
         Ok((pruned as u64, later.len() > limit))
     }

@@ -11,13 +11,14 @@ use futures::StreamExt;
 use tokio_postgres::Client;
 
 /// Each brings the schema from the version that is its place in the list to the next one. Released ones never change.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0001_initial.sql"),
     include_str!("schema/0002_domains.sql"),
     include_str!("schema/0003_controller_versions.sql"),
     include_str!("schema/0004_recordings.sql"),
     include_str!("schema/0005_owner_controllers.sql"),
     include_str!("schema/0006_owner_volumes.sql"),
+    include_str!("schema/0007_pinning.sql"),
 ];
 
 /// The lock that whoever migrates holds: many start at once.

@@ -5,6 +5,7 @@ use super::{
     connect::Session,
     cursor,
     fault::Fault,
+    roots,
     row::{
         self, array, bits, bounded, bytes, corrupt, digest_or_none, from_deadline, from_json, get, json_or_none, owner,
         parse, small, task_id, text_json, time, time_or_none,
@@ -15,6 +16,7 @@ use crate::{
     Admission, Backlog, Change, Cursor, NewTask, Page, Stage, StoreError, Task, TaskCounts, TaskFilter, TaskState,
 };
 use bytes::Bytes;
+use coprocessor_merkle::instance_root;
 use coprocessor_types::{BlobDigest, OwnerId, ProgramId, Root, TaskId};
 use jiff::Timestamp;
 use std::{
@@ -29,12 +31,13 @@ pub(super) const TASK: &str = "SELECT tasks.*, args, payload, output, result, fa
      FROM tasks JOIN task_content ON task_content.task = tasks.id";
 
 /// One statement: what must be known, the same request before, the backlog; and where all of it is as it should be, the
-/// task with its first event.
+/// task with its first event. What `pin` found out holds until the statement is committed.
 const ADMIT: &str = "
 WITH known AS (
     SELECT EXISTS (SELECT FROM programs WHERE id = $2) AS program,
            EXISTS (SELECT FROM blobs WHERE digest = $4) AS controller,
-           EXISTS (SELECT FROM blobs WHERE digest = $5) AS circuit
+           EXISTS (SELECT FROM blobs WHERE digest = $5) AS circuit,
+           pin($7, $17) AS root
 ), before AS (
     SELECT request, task FROM idempotency WHERE program = $2 AND owner = $3 AND key = $12
 ), load AS (
@@ -44,7 +47,7 @@ WITH known AS (
     INSERT INTO tasks (id, program, owner, controller, circuit, kind, root, state, stage, ready_at, fence, attempts,
         priority, deadline, created_at, updated_at, record)
     SELECT $1, $2, $3, $4, $5, $6, $7, 'queued', 0, 0, 0, 0, $10, $11, micros(), micros(), $16 FROM known, load
-    WHERE known.program AND known.controller AND known.circuit AND NOT EXISTS (SELECT FROM before)
+    WHERE known.program AND known.controller AND known.circuit AND known.root AND NOT EXISTS (SELECT FROM before)
         AND load.total < $14 AND load.owner < $15
     RETURNING id, owner, created_at
 ), content AS (
@@ -123,7 +126,7 @@ impl Inner {
         let tried = {
             let running = self.admissions.begin(&new.owner).await;
             let most = running.leave(backlog);
-            match Admit::of(new, most)? {
+            match Admit::of(new, most, &self.instance)? {
                 Some(admit) => match self.admits.write(&self.durable, admit).await? {
                     Some((created_at, seq)) => Some(self.admitted(new, created_at, seq)?),
                     None => self.try_admit(new, backlog, most).await?,
@@ -166,6 +169,7 @@ impl Inner {
                     &bounded(most.total),
                     &bounded(most.owner),
                     &new.record,
+                    &(new.root == instance_root(&self.instance)),
                 ],
             )
             .await;
@@ -189,8 +193,49 @@ impl Inner {
         };
         match time_or_none(&found, "created_at")? {
             Some(created_at) => self.admitted(new, created_at, bits(&found, "seq")?).map(Some),
-            None => refused(&session, &found, new, backlog).await,
+            None => self.refused(&session, &found, new, backlog).await,
         }
+    }
+
+    /// Why an admission was refused; `None`: only for others that ran beside it.
+    async fn refused(
+        &self,
+        session: &Session,
+        found: &Row,
+        new: &NewTask,
+        backlog: Backlog,
+    ) -> Result<Option<Admission>, Fault> {
+        if !get::<bool>(found, "program")? {
+            return Err(StoreError::UnknownProgram(new.program).into());
+        }
+        if let (Some(before), Some(idempotency)) = (get::<Option<&[u8]>>(found, "request")?, &new.idempotency) {
+            let task = task_id(found, "task")?;
+            return Ok(Some(if task == new.id {
+                // The answer to this very admission was lost.
+                Admission::Admitted(require(session, task).await?)
+            } else if before == idempotency.request.as_bytes() {
+                Admission::Repeated(require(session, task).await?)
+            } else {
+                Admission::KeyReused(task)
+            }));
+        }
+        for (column, digest) in [("controller", new.controller), ("circuit", new.circuit)] {
+            if !get::<bool>(found, column)? {
+                return Err(StoreError::BlobMissing(digest).into());
+            }
+        }
+        if !get::<bool>(found, "root")? {
+            let oldest = roots::place(session, &self.instance, new.root).await?.oldest;
+            return Err(StoreError::RootPruned { root: new.root, oldest }.into());
+        }
+        let load = Backlog { total: bits(found, "total")?, owner: bits(found, "owner")? };
+        Ok(if load.total >= backlog.total {
+            Some(Admission::BacklogFull)
+        } else if load.owner >= backlog.owner {
+            Some(Admission::OwnerBacklogFull)
+        } else {
+            None
+        })
     }
 
     /// Tells of a task that has just been admitted.
@@ -297,37 +342,6 @@ UNION ALL SELECT 'cancelled', coalesce(sum(cancelled), 0)::bigint FROM tallies";
         let counts = TaskState::ALL.into_iter().map(|state| Ok((state, found.get(&state).copied().unwrap_or(0))));
         counts.collect::<Result<_, Fault>>().map(TaskCounts)
     }
-}
-
-/// Why nothing was admitted.
-async fn refused(session: &Session, found: &Row, new: &NewTask, backlog: Backlog) -> Result<Option<Admission>, Fault> {
-    if !get::<bool>(found, "program")? {
-        return Err(StoreError::UnknownProgram(new.program).into());
-    }
-    if let (Some(before), Some(idempotency)) = (get::<Option<&[u8]>>(found, "request")?, &new.idempotency) {
-        let task = task_id(found, "task")?;
-        return Ok(Some(if task == new.id {
-            // The answer to this very admission was lost.
-            Admission::Admitted(require(session, task).await?)
-        } else if before == idempotency.request.as_bytes() {
-            Admission::Repeated(require(session, task).await?)
-        } else {
-            Admission::KeyReused(task)
-        }));
-    }
-    for (column, digest) in [("controller", new.controller), ("circuit", new.circuit)] {
-        if !get::<bool>(found, column)? {
-            return Err(StoreError::BlobMissing(digest).into());
-        }
-    }
-    let load = Backlog { total: bits(found, "total")?, owner: bits(found, "owner")? };
-    Ok(if load.total >= backlog.total {
-        Some(Admission::BacklogFull)
-    } else if load.owner >= backlog.owner {
-        Some(Admission::OwnerBacklogFull)
-    } else {
-        None
-    })
 }
 
 /// Whether a task is the one that was asked for, however far it has come.

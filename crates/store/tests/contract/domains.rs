@@ -11,8 +11,8 @@ use coprocessor_merkle::{
     instance_root, verify_block, verify_instance,
 };
 use coprocessor_store::{
-    AddDomain, AppendBlocks, Block, Change, Cursor, Domain, MAX_BATCH, MAX_PAYLOAD, NewBlock, NewDomain, NewTask,
-    OpenedBlock, Retention, RootRecord, Store, StoreError, TrustPolicy,
+    AddDomain, Admission, AppendBlocks, Block, Change, Cursor, Domain, Idempotency, MAX_BATCH, MAX_PAYLOAD, NewBlock,
+    NewDomain, NewTask, OpenedBlock, Retention, RootRecord, Store, StoreError, TrustPolicy,
 };
 use coprocessor_types::{BlobDigest, BlockNumber, DomainId, InstanceId, Root, StateProof, TaskId, TrustId};
 use jiff::{SignedDuration, Timestamp};
@@ -29,7 +29,7 @@ fn name(index: usize) -> String {
     format!("domain {index}")
 }
 
-fn id(index: usize) -> DomainId {
+pub(crate) fn id(index: usize) -> DomainId {
     DomainId::derive(&name(index))
 }
 
@@ -44,7 +44,7 @@ async fn new_domain(store: &dyn Store, index: usize) -> NewDomain {
     }
 }
 
-async fn domain(store: &dyn Store, index: usize) -> Domain {
+pub(crate) async fn domain(store: &dyn Store, index: usize) -> Domain {
     match store.add_domain(new_domain(store, index).await).await.unwrap() {
         AddDomain::Added(domain) => domain,
         AddDomain::Exists(domain) => panic!("{domain:?} is there already"),
@@ -652,12 +652,48 @@ pub(crate) async fn pruned_roots_are_refused_and_later_ones_open<B: Backing>() {
     check(&model, &*store, cut).await;
     grow(&mut model, &*store, 6).await;
     check(&model, &*store, cut).await;
-    // The instance's first root is one like the others.
-    let first = pin(&*store, model.versions[0].root.root()).await;
-    assert_eq!(store.prune_roots(Timestamp::now() + SignedDuration::from_secs(9), 100).await.unwrap(), (0, false));
-    store.cancel(first).await.unwrap();
     assert_eq!(store.prune_roots(Timestamp::now() + SignedDuration::from_secs(9), 100).await.unwrap(), (12, false));
     check(&model, &*store, model.versions.len() - 1).await;
+}
+
+/// An idempotency key's task is given back all the same.
+pub(crate) async fn no_task_is_pinned_to_what_was_pruned<B: Backing>() {
+    let backing = B::new().await;
+    let store = backing.store();
+    domain(&*store, 0).await;
+    let first = store.current_root().await.unwrap().root;
+    let mut roots = vec![first];
+    for number in 1..=4 {
+        append(&*store, 0, &[number]).await;
+        roots.push(store.current_root().await.unwrap().root);
+    }
+    let program = program(&*store, 1).await;
+    let keyed = |root| {
+        let idempotency = Idempotency { key: "key".to_owned(), request: BlobDigest::default() };
+        NewTask { root, idempotency: Some(idempotency), ..new_task(&program) }
+    };
+    let task = admitted(store.admit(keyed(first), ROOM).await.unwrap());
+    let later = Timestamp::now() + SignedDuration::from_secs(9);
+    // The instance's first root is one like the others.
+    assert_eq!(store.prune_roots(later, 3).await.unwrap(), (0, false));
+    store.cancel(task.id).await.unwrap();
+    assert_eq!(store.prune_roots(later, 3).await.unwrap(), (3, true));
+    for (version, root) in roots.iter().enumerate() {
+        for size in [10, 100_000] {
+            let new = NewTask { root: *root, payload: "x".repeat(size).into(), ..new_task(&program) };
+            let got = store.admit(new, ROOM).await;
+            match got {
+                Err(StoreError::RootPruned { root: pruned, oldest: 3 }) => {
+                    assert_eq!((pruned, version < 3), (*root, true));
+                }
+                got => assert!(version >= 3 && matches!(got, Ok(Admission::Admitted(_))), "{version}: {got:?}"),
+            }
+        }
+    }
+    let repeated = store.admit(keyed(first), ROOM).await.unwrap();
+    assert!(matches!(repeated, Admission::Repeated(ref before) if before.id == task.id), "{repeated:?}");
+    // One that is none of this store's keeps nothing, and is no reason to refuse a task.
+    admitted(store.admit(NewTask { root: Root([9; 32]), ..new_task(&program) }, ROOM).await.unwrap());
 }
 
 pub(crate) async fn domains_and_blocks_are_told<B: Backing>() {

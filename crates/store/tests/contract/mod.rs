@@ -113,6 +113,7 @@ macro_rules! contract {
             domains::a_number_is_taken_once_and_a_call_is_all_or_nothing,
             domains::appends_at_once_make_one_line,
             domains::pruned_roots_are_refused_and_later_ones_open,
+            domains::no_task_is_pinned_to_what_was_pruned,
             domains::domains_and_blocks_are_told,
             domains::what_one_process_appends_the_other_opens,
             fairness::owners_take_turns_in_each_stage,

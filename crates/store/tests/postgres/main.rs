@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod lost;
 mod objects;
+mod pins;
 mod schema;
 mod sharing;
 mod volumes;

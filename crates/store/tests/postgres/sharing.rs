@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
 /// A session that no store knows of.
-async fn session(url: &str) -> tokio_postgres::Client {
+pub(crate) async fn session(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client

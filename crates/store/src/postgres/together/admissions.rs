@@ -9,7 +9,8 @@ use crate::{
         row::{bits, bounded, from_deadline, from_json, task_id, time},
     },
 };
-use coprocessor_types::TaskId;
+use coprocessor_merkle::instance_root;
+use coprocessor_types::{InstanceId, TaskId};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -18,9 +19,11 @@ const ADMIT: &str = "
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::bytea[], $8::text[],
             $9::text[], $10::smallint[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bigint[], $15::bigint[],
-            $16::boolean[])
+            $16::boolean[], $17::boolean[])
         AS wanted (id, program, owner, controller, circuit, kind, root, args, payload, priority, deadline, key, request,
-            most, owner_most, record)
+            most, owner_most, record, is_first_root)
+), pinned AS MATERIALIZED (
+    SELECT root, pin(root, is_first_root) AS can_be FROM (SELECT DISTINCT root, is_first_root FROM wanted) AS roots
 ), load AS MATERIALIZED (
     SELECT coalesce(sum(unfinished), 0)::bigint AS total FROM tallies
 ), owner_load AS MATERIALIZED (
@@ -34,6 +37,7 @@ WITH wanted AS MATERIALIZED (
         AND (SELECT true FROM programs WHERE programs.id = wanted.program)
         AND (SELECT true FROM blobs WHERE blobs.digest = wanted.controller)
         AND (SELECT true FROM blobs WHERE blobs.digest = wanted.circuit)
+        AND (SELECT can_be FROM pinned WHERE pinned.root = wanted.root)
         AND (SELECT true FROM tasks WHERE tasks.id = wanted.id) IS NULL
         AND (wanted.key IS NULL OR (SELECT true FROM idempotency WHERE idempotency.program = wanted.program
             AND idempotency.owner = wanted.owner COLLATE \"C\" AND idempotency.key = wanted.key) IS NULL)
@@ -62,16 +66,19 @@ pub(in crate::postgres) struct Admit {
     new: NewTask,
     args: String,
     payload: String,
+    /// Whether its root is the one without blocks, which has no row.
+    is_first_root: bool,
     /// How many unfinished tasks there may be at most before it, those that run beside it included.
     most: Backlog,
 }
 
 impl Admit {
     /// `None` when it has to be written by itself.
-    pub(in crate::postgres) fn of(new: &NewTask, most: Backlog) -> Result<Option<Self>, Fault> {
+    pub(in crate::postgres) fn of(new: &NewTask, most: Backlog, instance: &InstanceId) -> Result<Option<Self>, Fault> {
         let (args, payload) = (from_json(&new.args)?, from_json(&new.payload)?);
         let small = args.len() + payload.len() <= LARGE;
-        Ok(small.then(|| Self { new: new.clone(), args, payload, most }))
+        let is_first_root = new.root == instance_root(instance);
+        Ok(small.then(|| Self { new: new.clone(), args, payload, is_first_root, most }))
     }
 }
 
@@ -116,6 +123,7 @@ impl Shared for Admit {
             &each(all, |admit| bounded(admit.most.total)),
             &each(all, |admit| bounded(admit.most.owner)),
             &each(all, |admit| admit.new.record),
+            &each(all, |admit| admit.is_first_root),
         ];
         let rows = session.query(ADMIT, values).await?;
         rows.iter().map(|row| Ok((task_id(row, "id")?, (time(row, "created_at")?, bits(row, "seq")?)))).collect()
