@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coprocessor-solidity", &[]),
     ("coprocessor-store", &["coprocessor-types", "coprocessor-merkle"]),
     ("coprocessor-sandbox", &["coprocessor-types"]),
+    ("coprocessor-groth16", &["coprocessor-types"]),
     ("coprocessor-prover", &["coprocessor-types"]),
     ("coprocessor-prover-sp1", &["coprocessor-types", "coprocessor-prover"]),
     (
@@ -79,6 +80,8 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     (r"wasmtime(-.*)?", &["coprocessor-sandbox"]),
     // FAT
     (r"fatfs", &["coprocessor-vfs"]),
+    // BN254
+    (r"halo2curves", &["coprocessor-groth16"]),
     // SP1
     (r"sp1-(sdk|prover|core-.*|cuda|recursion.*|build)", &["coprocessor-prover-sp1"]),
     (r"sp1-(verifier|primitives|hypercube)", &["coprocessor-prover", "coprocessor-prover-sp1"]),
