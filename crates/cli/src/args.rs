@@ -62,6 +62,8 @@ pub(crate) enum Command {
     New(commands::new::New),
     /// Build a guest's controller and circuit
     Build(commands::build::Build),
+    /// Print the interface of controllers that are WebAssembly components
+    Wit(commands::wit::Wit),
     /// Upload a guest's controller and circuit, and remember the program in its folder
     Deploy(commands::deploy::Deploy),
     /// Have a program proved, and follow the task to its end
@@ -119,6 +121,7 @@ impl Command {
         match self {
             Self::New(command) => command.run(context),
             Self::Build(command) => command.run(context),
+            Self::Wit(command) => command.run(context),
             Self::Deploy(command) => command.run(context).await,
             Self::Prove(command) => command.run(context).await,
             Self::Witness(command) => command.run(context).await,

@@ -25,3 +25,4 @@ pub(crate) mod verify;
 pub(crate) mod vk;
 pub(crate) mod webhooks;
 pub(crate) mod whoami;
+pub(crate) mod wit;

@@ -107,6 +107,19 @@ pub fn write_artifacts(dir: &Path, artifacts: &Artifacts) -> Result<PathBuf, Gue
     Ok(folder)
 }
 
+/// Keeps a controller that was built alone as `artifacts/controller.wasm`. Gives that file. A record that is there of an
+/// earlier build no longer fits then, and whoever reads both is told so.
+///
+/// # Errors
+/// A file that can't be written.
+pub fn write_controller(dir: &Path, controller: &[u8]) -> Result<PathBuf, GuestBuildError> {
+    let folder = dir.join(FOLDER);
+    fs::create_dir_all(&folder).at(&folder)?;
+    let path = folder.join(GuestKind::Controller.artifact());
+    fs::write(&path, controller).at(&path)?;
+    Ok(path)
+}
+
 /// Reads what [`write_artifacts`] wrote, and checks that each file is the recorded one.
 ///
 /// # Errors

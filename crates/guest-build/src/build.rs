@@ -2,7 +2,7 @@
 
 use crate::{
     artifacts::{Artifacts, Made, Provenance},
-    cargo,
+    cargo, component,
     error::{At, GuestBuildError},
     recipe,
     sources::Sources,
@@ -76,6 +76,29 @@ pub fn build_guest(
     Ok(Artifacts { controller: controller_bytes, circuit: circuit_bytes, provenance })
 }
 
+/// Builds the controller in `dir` alone, which may have no circuit. Otherwise as [`build_guest`].
+///
+/// # Errors
+/// As [`build_guest`].
+pub fn build_controller(
+    dir: &Path,
+    options: &BuildOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<u8>, GuestBuildError> {
+    const KIND: GuestKind = GuestKind::Controller;
+    let mut sources = Sources::read_with(dir, &[KIND])?;
+    let toolchain = Toolchain::find(KIND, options.controller)?;
+    let cache = options.cache.clone().map_or_else(default_cache, Ok)?;
+    let stage = Stage::open(&cache, dir)?;
+    stage.fill(&sources)?;
+    lock(dir, options, &stage, &mut sources, &toolchain, progress)?;
+    progress(Progress::Found(KIND, &toolchain));
+    let started = Instant::now();
+    let bytes = build_half(KIND, &stage, &toolchain, &mut |line| progress(Progress::Cargo(KIND, line)))?;
+    progress(Progress::Built(KIND, bytes.len(), started.elapsed()));
+    Ok(bytes)
+}
+
 /// Lets cargo resolve the dependencies, and download them, before anything is compiled; takes what it wrote to
 /// `Cargo.lock` into the sources and back to the guest.
 fn lock(
@@ -113,7 +136,11 @@ fn build_half(
     command.arg("--manifest-path").arg(stage.sources.join(kind.folder()).join("Cargo.toml"));
     let report = cargo::run(command, kind.folder(), line)?;
     let product = product(kind, stage, &report)?.ok_or(GuestBuildError::NoProduct { kind })?;
-    fs::read(&product).at(product)
+    let bytes = fs::read(&product).at(product)?;
+    match kind {
+        GuestKind::Controller => Ok(component::encode(&bytes)?.unwrap_or(bytes)),
+        GuestKind::Circuit => Ok(bytes),
+    }
 }
 
 fn half_command(kind: GuestKind, stage: &Stage, toolchain: &Toolchain) -> Command {

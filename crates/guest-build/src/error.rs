@@ -44,6 +44,15 @@ pub enum GuestBuildError {
         /// What was looked at, and what it lacks.
         looked: String,
     },
+    /// The controller's bindings do not make it a component.
+    #[error(
+        "the controller's WIT bindings do not make it a component: {reason}; `cargo coprocessor wit` prints the worlds to \
+         make them from"
+    )]
+    Component {
+        /// What is wrong.
+        reason: String,
+    },
     /// A program could not be started.
     #[error("could not run {program}: {error}")]
     Run {

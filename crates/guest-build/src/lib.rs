@@ -6,12 +6,15 @@
 //! enclosing checkout's cargo configuration nor this process's environment reaches a guest, and equal sources and
 //! compiler give equal bits wherever the checkout lies.
 //!
+//! A controller whose bindings were made from WIT becomes a component, any other stays a core module.
+//!
 //! Used by `cargo coprocessor new` and `build`, and by this repository's `cargo xtask guests`.
 
 mod artifacts;
 mod bare;
 mod build;
 mod cargo;
+mod component;
 mod error;
 mod recipe;
 mod sdk;
@@ -20,9 +23,11 @@ mod stage;
 pub mod template;
 mod toolchain;
 
-pub use artifacts::{Artifacts, Comparison, Made, Provenance, check_guest, read_artifacts, write_artifacts};
+pub use artifacts::{
+    Artifacts, Comparison, Made, Provenance, check_guest, read_artifacts, write_artifacts, write_controller,
+};
 pub use bare::check_bare_target;
-pub use build::{BuildOptions, Progress, build_guest};
+pub use build::{BuildOptions, Progress, build_controller, build_guest};
 pub use error::GuestBuildError;
 pub use sources::source_digest;
 pub use toolchain::{Compiler, Flavour, GuestKind, Toolchain};

@@ -26,6 +26,11 @@ pub fn source_digest(dir: &Path) -> Result<String, GuestBuildError> {
 
 impl Sources {
     pub(crate) fn read(dir: &Path) -> Result<Self, GuestBuildError> {
+        Self::read_with(dir, &GuestKind::ALL)
+    }
+
+    /// Those of a guest that needs to have no other halves.
+    pub(crate) fn read_with(dir: &Path, halves: &[GuestKind]) -> Result<Self, GuestBuildError> {
         let not_a_guest = |missing| GuestBuildError::NotAGuest { dir: dir.to_owned(), missing };
         let mut files = BTreeMap::new();
         for entry in WalkDir::new(dir).sort_by_file_name().into_iter().filter_entry(enters_the_build) {
@@ -36,7 +41,7 @@ impl Sources {
                 files.insert(parts.join("/"), fs::read(entry.path()).at(entry.path())?);
             }
         }
-        for kind in GuestKind::ALL {
+        for kind in halves {
             if !files.contains_key(&format!("{kind}/Cargo.toml")) {
                 return Err(not_a_guest(match kind {
                     GuestKind::Controller => "controller/Cargo.toml",

@@ -37,7 +37,8 @@ fn not_offered() -> HostError {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let sandbox = Sandbox::new(SandboxConfig::default())?;
+    let settings = SandboxConfig::default();
+    let sandbox = Sandbox::new(settings.clone())?;
     let wasm = wat::parse_str(
         r#"(module (memory (export "memory") 17) (func (export "get_witnesses")) (func (export "entrypoint")))"#,
     )?;
@@ -51,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         recorder: None,
         limits: None,
     };
-    let mut bare = Bare::new(&wasm)?;
+    let mut bare = Bare::new(&wasm, &settings)?;
     let (mut ours, mut theirs) = (Vec::with_capacity(CALLS), Vec::with_capacity(CALLS));
     // One after the other, so that whatever else the machine does is in both.
     for number in 0..WARM_UP + CALLS {
@@ -72,19 +73,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The same module, instantiated for each call from what is linked already: in pooled memories, and with neither fuel nor time nor
-/// anything else counted.
+/// The same module, instantiated for each call from what is linked already: in memories from a pool like the sandbox's, and with
+/// neither fuel nor time nor anything else counted.
 struct Bare {
     engine: wasmtime::Engine,
     linked: wasmtime::InstancePre<()>,
 }
 
 impl Bare {
-    fn new(wasm: &[u8]) -> Result<Self, wasmtime::Error> {
-        let mut pool = wasmtime::PoolingAllocationConfig::new();
-        pool.linear_memory_keep_resident(256 * 1024);
+    fn new(wasm: &[u8], settings: &SandboxConfig) -> Result<Self, wasmtime::Error> {
         let mut config = wasmtime::Config::new();
-        config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
+        config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool(settings)));
         let engine = wasmtime::Engine::new(&config)?;
         let module = wasmtime::Module::new(&engine, wasm)?;
         let linked = wasmtime::Linker::new(&engine).instantiate_pre(&module)?;
@@ -96,4 +95,24 @@ impl Bare {
         let instance = self.linked.instantiate(&mut store)?;
         instance.get_typed_func::<(), ()>(&mut store, "entrypoint")?.call(&mut store, ())
     }
+}
+
+/// All settings that the sandbox's own pool has (`src/engine.rs`): with others, how memories are cleared would be compared, and not
+/// what the sandbox adds.
+fn pool(settings: &SandboxConfig) -> wasmtime::PoolingAllocationConfig {
+    let slots = u32::try_from(2 * settings.rooms()).unwrap_or(u32::MAX);
+    let mut pool = wasmtime::PoolingAllocationConfig::new();
+    pool.total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(4 * slots)
+        .total_stacks(slots)
+        .max_tables_per_module(4)
+        .max_memories_per_module(1)
+        .max_memory_size(settings.limits.memory_bytes)
+        .table_elements(settings.limits.table_elements)
+        .linear_memory_keep_resident(256 * 1024)
+        .table_keep_resident(64 * 1024)
+        .max_unused_warm_slots(u32::try_from(2 * settings.threads).unwrap_or(u32::MAX))
+        .pagemap_scan(wasmtime::Enabled::Auto);
+    pool
 }

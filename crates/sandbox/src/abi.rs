@@ -8,6 +8,12 @@ use crate::error::RunError;
 /// Controllers give a pointer to a buffer of this size and no capacity.
 pub const MAX_BUFFER: usize = 16 * 1024 * 1024;
 
+/// No domain, chain or method has a longer name, in bytes.
+pub(crate) const MAX_NAME: u32 = 256;
+
+/// No volume holds a longer path, in bytes.
+pub(crate) const MAX_PATH: u32 = 4096;
+
 /// The module name of every host call.
 pub(crate) const MODULE: &str = "valence";
 

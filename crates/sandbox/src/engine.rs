@@ -15,6 +15,12 @@ const HOST_STACK: usize = 512 * 1024;
 /// Memory of a finished run that is zeroed and kept, rather than given back to the system and faulted in again.
 const KEPT_MEMORY: usize = 256 * 1024;
 
+/// Core modules in a component: what it computes in, what its tools add, and some more.
+const CORE_INSTANCES: u32 = 16;
+
+/// Tables of a module or component.
+const TABLES: u32 = 8;
+
 /// Runs that can exist at once: as many again as the caller lets begin, for those that a host starts from within one.
 pub(crate) fn slots(config: &SandboxConfig) -> u32 {
     u32::try_from(config.rooms()).unwrap_or(u32::MAX).saturating_mul(2)
@@ -78,11 +84,15 @@ fn pool(config: &SandboxConfig) -> PoolingAllocationConfig {
     let limits = &config.limits;
     let slots = slots(config);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(slots)
+    pool.total_core_instances(slots.saturating_mul(CORE_INSTANCES))
         .total_memories(slots)
-        .total_tables(slots.saturating_mul(4))
+        .total_tables(slots.saturating_mul(TABLES))
         .total_stacks(slots)
-        .max_tables_per_module(4)
+        .total_component_instances(slots)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_tables_per_component(TABLES)
+        .max_memories_per_component(1)
+        .max_tables_per_module(TABLES)
         .max_memories_per_module(1)
         .max_memory_size(limits.memory_bytes)
         .table_elements(limits.table_elements)

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Of a longer panic message the rest is dropped. In bytes.
+pub(crate) const MAX_PANIC: usize = 64 * 1024;
+
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
@@ -49,11 +52,11 @@ pub enum ModuleError {
     NotWasm,
     /// WebAssembly of another layer or version.
     #[error(
-        "the controller is a WebAssembly component or of an unknown version ({version:#010x}); build a core module \
-         (version 1) for wasm32-unknown-unknown"
+        "the controller is WebAssembly of an unknown version ({version:#010x}); expected a core module (0x00000001) or a \
+         component (0x0001000d)"
     )]
-    NotCore {
-        /// What stands where a core module has 1.
+    Version {
+        /// The four bytes after the magic ones.
         version: u32,
     },
     /// Malformed, or it uses a feature that controllers don't have, or needs more memory or tables than any run may have.
@@ -68,6 +71,15 @@ pub enum ModuleError {
          domain's `memory`, `validate_block` and `get_state_proof`"
     )]
     MissingExport {
+        /// What is missing.
+        name: &'static str,
+    },
+    /// It is a component and does not export what every controller must.
+    #[error(
+        "the controller, a component, does not export `{name}`; a program's must export `get-witnesses` and `entrypoint`, a \
+         domain's `validate-block` and `get-state-proof`: see the worlds that `cargo coprocessor wit` prints"
+    )]
+    MissingComponentExport {
         /// What is missing.
         name: &'static str,
     },
@@ -127,9 +139,9 @@ impl ModuleError {
         match self {
             Self::TooLarge { .. } => "controller_too_large",
             Self::NotWasm => "controller_not_wasm",
-            Self::NotCore { .. } => "controller_not_core_module",
+            Self::Version { .. } => "controller_version",
             Self::Invalid { .. } => "controller_invalid",
-            Self::MissingExport { .. } => "controller_missing_export",
+            Self::MissingExport { .. } | Self::MissingComponentExport { .. } => "controller_missing_export",
             Self::ExportType { .. } => "controller_export_type",
             Self::ImportKind { .. } => "controller_import_kind",
             Self::ImportType { .. } => "controller_import_type",
@@ -296,6 +308,12 @@ impl RunError {
             Self::Busy => "sandbox_busy",
             Self::Start { .. } => "sandbox_start",
         }
+    }
+
+    /// A panic with that message.
+    pub(crate) fn panicked(message: &str) -> Self {
+        let end = message.floor_char_boundary(MAX_PANIC);
+        Self::Guest { message: message[..end].into() }
     }
 
     /// Whether the same call would fail in the same way again, so that trying again can't help.

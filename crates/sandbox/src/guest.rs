@@ -21,6 +21,8 @@ pub(crate) struct Guest {
     pub(crate) reason: Option<String>,
     /// What it gave last, or why that is not JSON.
     pub(crate) ret: Option<Result<Value, String>>,
+    /// It is instantiated; what fails from now on is its own doing.
+    pub(crate) started: bool,
 }
 
 impl Guest {
@@ -32,14 +34,26 @@ impl Guest {
     }
 
     /// What a host call comes to that the host did not do; `refused` is the controller's code for that.
-    pub(crate) fn failed(&mut self, call: &'static str, error: HostError, refused: Code) -> Stop {
-        let (code, verb) = match &error {
-            HostError::Failed { reason } => return RunError::Host { call, reason: reason.clone() }.into(),
-            HostError::Refused { .. } => (refused, "refused"),
-            HostError::TooLarge { .. } => (Code::BufferTooLarge, "refused"),
-            HostError::Unanswered { .. } => (refused, "failed"),
+    pub(crate) fn failed(&mut self, call: &'static str, error: &HostError, refused: Code) -> Stop {
+        if let Err(error) = self.note(call, error) {
+            return error.into();
+        }
+        self.reason = Some(error.to_string());
+        match error {
+            HostError::TooLarge { .. } => Code::BufferTooLarge,
+            _ => refused,
+        }
+        .into()
+    }
+
+    /// Logs why the host did not do what it was asked, for the controller's author; or ends the run, where the host itself failed.
+    pub(crate) fn note(&mut self, call: &'static str, error: &HostError) -> Result<(), RunError> {
+        let verb = match error {
+            HostError::Failed { reason } => return Err(RunError::Host { call, reason: reason.clone() }),
+            HostError::Refused { .. } | HostError::TooLarge { .. } => "refused",
+            HostError::Unanswered { .. } => "failed",
         };
-        self.coded(call, verb, error.to_string(), code)
+        self.log(format!("{call} {verb}: {error}"))
     }
 
     /// What a host call comes to that never reaches the host.

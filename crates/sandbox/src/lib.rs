@@ -1,4 +1,5 @@
-//! Runs controllers: WebAssembly core modules that speak the Valence v0.4 ABI, in wasmtime, under limits.
+//! Runs controllers: WebAssembly core modules that speak the Valence v0.4 ABI, and components of the worlds in [`WIT`]; in
+//! wasmtime, under limits.
 //!
 //! A controller is code from strangers. It computes, and reaches everything else through host calls: its arguments and
 //! result, its log, its files and raw storage, the network as far as the host allows it. What it may use is bounded by [`Limits`], what it used is in [`Usage`],
@@ -15,12 +16,13 @@
 //! A run can be written down by a [`Recorder`], and [`replay`]ed from its [`Recording`] without the host it met.
 //!
 //! This crate knows nothing of stores and volumes: whoever calls brings a [`Host`]. Nothing outside this crate knows
-//! wasmtime. Each group of host calls has its file under `capability/`; limits are kept in `limits.rs`.
+//! wasmtime. Each group of host calls has its file under `capability/`, those of components are in `component/`; limits are kept in `limits.rs`.
 
 mod abi;
 mod artifact;
 mod cache;
 mod capability;
+mod component;
 mod engine;
 mod error;
 mod execution;
@@ -33,6 +35,7 @@ mod recording;
 mod run;
 mod sandbox;
 mod ticker;
+mod wait;
 
 pub use abi::MAX_BUFFER;
 pub use artifact::Artifact;
@@ -51,3 +54,6 @@ pub use recording::{
 };
 pub use run::{Call, Export, Role, Run};
 pub use sandbox::Sandbox;
+
+/// The worlds of controllers that are components, in WIT.
+pub const WIT: &str = include_str!("../wit/controller.wit");

@@ -1,11 +1,12 @@
 //! One run, from its first instruction to its account.
 
 use crate::abi::MAX_BUFFER;
+use crate::component;
 use crate::error::RunError;
 use crate::guest::Guest;
 use crate::host::Line;
 use crate::limits::{Limits, Meter, Usage};
-use crate::module::Module;
+use crate::module::{Linked, Module};
 use crate::network::Remote;
 use crate::recording::{Begun, Recorder};
 use coprocessor_types::{ProgramId, Root};
@@ -87,6 +88,26 @@ impl Export {
             Self::GetStateProof => "get_state_proof",
         }
     }
+
+    /// Its name in a component.
+    pub(crate) const fn wit_name(self) -> &'static str {
+        match self {
+            Self::GetWitnesses => "get-witnesses",
+            Self::Entrypoint => "entrypoint",
+            Self::ValidateBlock => "validate-block",
+            Self::GetStateProof => "get-state-proof",
+        }
+    }
+
+    /// Its type in a component.
+    pub(crate) const fn wit_type(self) -> &'static str {
+        match self {
+            Self::GetWitnesses => "func(args: string) -> result<list<witness>, string>",
+            Self::Entrypoint => "func(args: string) -> result<string, string>",
+            Self::ValidateBlock => "func(args: string) -> result<validated-block, string>",
+            Self::GetStateProof => "func(args: string) -> result<state-proof, string>",
+        }
+    }
 }
 
 /// A run, to be polled on threads that it may compute on. It suspends for nothing but `line`, and wakes nobody. The engine's
@@ -101,7 +122,8 @@ pub(crate) fn run(engine: Engine, module: Module, begun: Begun, line: Line) -> R
         let fuel = limits.fuel;
         // The time begins with the first poll.
         let meter = Meter::new(limits);
-        let guest = Guest { args, program, root, line, meter, log: Vec::new(), reason: None, ret: None };
+        let guest =
+            Guest { args, program, root, line, meter, log: Vec::new(), reason: None, ret: None, started: false };
         let mut store = Store::new(&engine, guest);
         let ended = execute(&mut store, &module, export, fuel).await;
         let left = store.get_fuel().unwrap_or(fuel);
@@ -109,7 +131,7 @@ pub(crate) fn run(engine: Engine, module: Module, begun: Begun, line: Line) -> R
         let usage = guest.meter.usage(fuel - left);
         let result = match ended {
             Ok(()) => guest.ret.transpose().map_err(|reason| RunError::BadResult { reason }),
-            Err(error) => Err(explain(error, &guest.meter)),
+            Err(error) => Err(explain(error, &guest.meter, guest.started)),
         };
         Run { result, log: guest.log, usage }
     })
@@ -125,12 +147,17 @@ async fn execute(store: &mut Store<Guest>, module: &Module, export: Export, fuel
         store.data().meter.wall_clock()?;
         Ok(UpdateDeadline::Continue(1))
     });
-    let instance = module.pre().instantiate_async(&mut *store).await?;
+    let pre = match module.linked() {
+        Linked::Component(pre) => return component::execute(store, pre, export).await,
+        Linked::Core(pre) => pre,
+    };
+    let instance = pre.instantiate_async(&mut *store).await?;
     let function = instance.get_typed_func::<(), ()>(&mut *store, export.name())?;
+    store.data_mut().started = true;
     function.call_async(&mut *store, ()).await
 }
 
-fn explain(error: wasmtime::Error, meter: &Meter) -> RunError {
+fn explain(error: wasmtime::Error, meter: &Meter, started: bool) -> RunError {
     let frames = frames(&error);
     let error = match error.downcast::<RunError>() {
         Ok(RunError::Guest { message }) => {
@@ -152,6 +179,11 @@ fn explain(error: wasmtime::Error, meter: &Meter) -> RunError {
         Some(trap) => meter.refused(None).unwrap_or_else(|| RunError::Trap {
             kind: trap_kind(*trap),
             message: trap.to_string().trim_start_matches("wasm trap: ").into(),
+            frames,
+        }),
+        None if started => meter.refused(None).unwrap_or_else(|| RunError::Trap {
+            kind: "bad_value",
+            message: error.root_cause().to_string(),
             frames,
         }),
         None => meter.refused(None).unwrap_or_else(|| RunError::Start { message: format!("{error:#}") }),

@@ -7,15 +7,15 @@ use crate::execution::{Execution, Progress};
 use crate::guest::Guest;
 use crate::host::{Host, Line};
 use crate::limits::{SandboxConfig, Usage};
-use crate::module::{self, Module};
+use crate::module::{self, Compiled, Linked, Module};
 use crate::recording::{Begun, Recording};
 use crate::run::{self, Call, Run};
 use crate::ticker::{Ticker, Ticking};
-use crate::{capability, engine};
+use crate::{capability, component, engine};
 use coprocessor_types::BlobDigest;
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
-use wasmtime::{Engine, InstancePre, Linker};
+use wasmtime::{Engine, Linker};
 
 /// Compiles and runs controllers. One for the whole process; cheap to clone.
 #[derive(Clone)]
@@ -62,7 +62,8 @@ impl Sandbox {
     /// A controller is a WebAssembly core module that exports a memory named `memory` and the functions of one
     /// [`crate::Role`] at least, without parameters and results; which roles it is fit for says [`Module::check`]. It imports
     /// functions only: those of Valence v0.4 with their own types, and any others, which fail when they are called. A
-    /// start function is run at the beginning of every call, under the call's limits.
+    /// start function is run at the beginning of every call, under the call's limits. Or it is a component with the exports of
+    /// one of the worlds in [`crate::WIT`]; of what it imports, too, unknown functions fail when they are called.
     ///
     /// Blocks, for seconds if the module is large. One module is compiled at a time, on all cores.
     ///
@@ -72,8 +73,13 @@ impl Sandbox {
         let turn = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         let compiled = module::compile(&self.0.engine, wasm, self.0.config.module_bytes)?;
         drop(turn);
-        module::check(&compiled)?;
-        self.link(&compiled).map_err(|message| ModuleError::ImportType { message })?;
+        if let Compiled::Core(module) = &compiled {
+            module::check_core(module)?;
+        }
+        let linked = self.link(&compiled).map_err(|message| ModuleError::ImportType { message })?;
+        if let Linked::Component(pre) = &linked {
+            component::check(pre)?;
+        }
         let code = compiled.serialize().map_err(|error| ModuleError::Invalid { message: format!("{error:#}") })?;
         Ok(Artifact::pack(&self.0.fingerprint, &BlobDigest::of(wasm), &code))
     }
@@ -107,7 +113,7 @@ impl Sandbox {
         // byte of the code has changed since. That it was not forged, header and all, is what this function's
         // documentation asks of the caller: artifacts lie where only the service writes.
         #[allow(unsafe_code)]
-        let compiled = unsafe { wasmtime::Module::deserialize(&self.0.engine, code) };
+        let compiled = unsafe { Compiled::deserialize(&self.0.engine, code) };
         let compiled = compiled.map_err(|error| damaged(format!("{error:#}")))?;
         let module = Module::new(self.link(&compiled).map_err(damaged)?, key, code.len());
         self.0.cache.put(key, module.clone());
@@ -149,7 +155,7 @@ impl Sandbox {
     }
 
     fn start(&self, module: &Module, begun: Begun, line: Line) -> Execution {
-        if !Engine::same(module.pre().module().engine(), &self.0.engine) {
+        if !Engine::same(module.engine(), &self.0.engine) {
             let error = RunError::Start { message: "it was loaded by another sandbox".into() };
             let ended = Run { result: Err(error), log: Vec::new(), usage: Usage::default() };
             return Execution::new(self.clone(), Box::pin(ready(ended)), line);
@@ -179,10 +185,14 @@ impl Sandbox {
     }
 
     /// Resolves every import, which shows those of another type.
-    fn link(&self, compiled: &wasmtime::Module) -> Result<InstancePre<Guest>, String> {
-        capability::linker_for(&self.0.linker, compiled)
-            .and_then(|linker| linker.instantiate_pre(compiled))
-            .map_err(|error| format!("{error:#}"))
+    fn link(&self, compiled: &Compiled) -> Result<Linked, String> {
+        match compiled {
+            Compiled::Core(module) => capability::linker_for(&self.0.linker, module)
+                .and_then(|linker| linker.instantiate_pre(module))
+                .map(Linked::Core),
+            Compiled::Component(component) => component::link(component).map(Linked::Component),
+        }
+        .map_err(|error| format!("{error:#}"))
     }
 }
 

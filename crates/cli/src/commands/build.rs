@@ -2,7 +2,9 @@
 
 use crate::{context::Context, error::CliError, live::Build as Display, text};
 use clap::ValueEnum;
-use coprocessor_guest_build::{BuildOptions, Flavour, GuestKind, Provenance, build_guest, write_artifacts};
+use coprocessor_guest_build::{
+    BuildOptions, Flavour, GuestKind, Provenance, build_controller, build_guest, write_artifacts, write_controller,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,9 @@ pub(crate) struct Build {
     /// Refuse a Cargo.lock that is missing or does not fit, instead of writing it
     #[arg(long)]
     locked: bool,
+    /// Build the controller alone; the guest may have no circuit
+    #[arg(long)]
+    controller_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -35,6 +40,13 @@ struct Report<'a> {
     provenance: &'a Provenance,
 }
 
+/// What the command prints as JSON for a controller alone.
+#[derive(Serialize)]
+struct ControllerReport<'a> {
+    controller: &'a Path,
+    bytes: usize,
+}
+
 impl Build {
     pub(crate) fn run(self, context: &Context) -> Result<(), CliError> {
         let flavour = self.toolchain.map(|choice| match choice {
@@ -42,6 +54,9 @@ impl Build {
             ToolchainChoice::LibrarySource => Flavour::LibrarySource,
         });
         let options = BuildOptions { cache: None, controller: flavour, circuit: flavour, locked: self.locked };
+        if self.controller_only {
+            return self.controller(context, &options);
+        }
         let mut display = Display::begin(&context.out);
         let built = build_guest(&self.dir, &options, &mut |progress| display.progress(&progress));
         drop(display);
@@ -54,6 +69,19 @@ impl Build {
                 format!("{}  {}  sha256 {}\n", path.display(), text::size(made.bytes as u64), made.sha256)
             };
             format!("{}\nnext: cargo coprocessor deploy", GuestKind::ALL.map(line).concat())
+        })
+    }
+
+    fn controller(&self, context: &Context, options: &BuildOptions) -> Result<(), CliError> {
+        let mut display = Display::begin(&context.out);
+        let built = build_controller(&self.dir, options, &mut |progress| display.progress(&progress));
+        drop(display);
+        let built = built?;
+        let controller = write_controller(&self.dir, &built)?;
+        let report = ControllerReport { controller: &controller, bytes: built.len() };
+        context.out.result(&report, || {
+            let (path, size) = (controller.display(), text::size(built.len() as u64));
+            format!("{path}  {size}\n\nnext: cargo coprocessor deploy --controller {path} --circuit FILE")
         })
     }
 }

@@ -1,14 +1,12 @@
 //! What a root holds of other chains: the highest block of a domain, what shows a block at the root, proofs of a domain's
 //! state; and how a root came from the one before it.
 
-use super::{pack, remote};
-use crate::abi::{Code, MODULE, Stop, answer, get, get_fixed, get_text, put};
+use super::pack;
+use crate::abi::{Code, MAX_NAME, MODULE, Stop, answer, get, get_fixed, get_text, put};
 use crate::guest::{Guest, enter, reenter};
+use crate::wait;
 use coprocessor_types::Root;
 use wasmtime::{Caller, Linker};
-
-/// No domain has a longer name.
-const MAX_NAME: u32 = 256;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
@@ -46,8 +44,8 @@ async fn latest_block(caller: &mut Caller<'_, Guest>, domain: (u32, u32), ptr: u
     const CALL: &str = "get_latest_block";
     let (memory, guest) = enter(caller)?;
     let domain = name(CALL, Code::LatestBlock, memory, guest, domain)?;
-    let block = remote::wait(caller, move |host| host.latest_block(domain)).await?;
-    let block = block.map_err(|error| caller.data_mut().failed(CALL, error, Code::LatestBlock))?;
+    let block = wait::for_answer(caller.data_mut(), move |host| host.latest_block(domain)).await?;
+    let block = block.map_err(|error| caller.data_mut().failed(CALL, &error, Code::LatestBlock))?;
     let packed = pack::latest_block(block.as_ref())?;
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, &packed)?)
@@ -63,8 +61,8 @@ async fn block_proof(
     let (memory, guest) = enter(caller)?;
     let number = u64::from_le_bytes(get_fixed(memory, number_ptr)?);
     let domain = name(CALL, Code::BlockProof, memory, guest, domain)?;
-    let proof = remote::wait(caller, move |host| host.block_proof(domain, number)).await?;
-    let proof = proof.map_err(|error| caller.data_mut().failed(CALL, error, Code::BlockProof))?;
+    let proof = wait::for_answer(caller.data_mut(), move |host| host.block_proof(domain, number)).await?;
+    let proof = proof.map_err(|error| caller.data_mut().failed(CALL, &error, Code::BlockProof))?;
     let packed = pack::block_proof(&proof)?;
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, &packed)?)
@@ -74,8 +72,8 @@ async fn historical_update(caller: &mut Caller<'_, Guest>, root_ptr: u32, ptr: u
     const CALL: &str = "get_historical_update";
     let (memory, _) = enter(caller)?;
     let root = Root(get_fixed(memory, root_ptr)?);
-    let update = remote::wait(caller, move |host| host.root_update(root)).await?;
-    let update = update.map_err(|error| caller.data_mut().failed(CALL, error, Code::HistoricalUpdate))?;
+    let update = wait::for_answer(caller.data_mut(), move |host| host.root_update(root)).await?;
+    let update = update.map_err(|error| caller.data_mut().failed(CALL, &error, Code::HistoricalUpdate))?;
     let packed = pack::root_update(update.as_ref())?;
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, &packed)?)
@@ -95,12 +93,12 @@ async fn state_proof(
         return Err(guest.refused(CALL, "its arguments are not JSON", Code::Json));
     };
     let limits = guest.meter.left(fuel);
-    let reply = remote::wait(caller, move |host| host.state_proof(domain, args, limits)).await?;
+    let reply = wait::for_answer(caller.data_mut(), move |host| host.state_proof(domain, args, limits)).await?;
     // The other's work is this run's: with none left it ends at its next instruction.
     let _ = caller.set_fuel(fuel.saturating_sub(reply.usage.fuel));
     let guest = caller.data_mut();
     guest.meter.used_by_other(&reply.usage);
-    let proof = reply.answer.map_err(|error| guest.failed(CALL, error, Code::StateProof))?;
+    let proof = reply.answer.map_err(|error| guest.failed(CALL, &error, Code::StateProof))?;
     let packed = pack::state_proof(&proof)?;
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, &packed)?)

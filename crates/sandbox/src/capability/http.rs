@@ -4,10 +4,10 @@
 //! `{status, headers, body}` out. The answer's body is given as the request's `Accept` header wants it: JSON for
 //! `application/json`, text for `text/html`, else a list of bytes.
 
-use super::remote;
 use crate::abi::{Code, MODULE, Stop, answer, get, put};
 use crate::guest::{Guest, enter, reenter};
 use crate::network::{Authorization, HttpAnswer, HttpRequest};
+use crate::wait;
 use serde_json::{Map, Value, json};
 use wasmtime::{Caller, Linker};
 
@@ -34,7 +34,8 @@ async fn http(caller: &mut Caller<'_, Guest>, args_ptr: u32, args_len: u32, ptr:
         Err(reason) => return Err(guest.refused(CALL, reason, Code::Http)),
     };
     let begin = move |host: &mut dyn crate::Host, allowance| host.http(request, allowance);
-    let got = remote::network(caller, CALL, |_| Code::Http, begin).await?;
+    let got = wait::network(caller.data_mut(), begin).await?;
+    let got = got.map_err(|error| caller.data_mut().failed(CALL, &error, Code::Http))?;
     let told = match write(got, form) {
         Ok(told) => told.to_string(),
         Err(reason) => return Err(caller.data_mut().coded(CALL, "failed", reason, Code::Http)),

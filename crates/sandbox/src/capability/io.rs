@@ -1,12 +1,9 @@
 //! Arguments in, result or panic out.
 
 use crate::abi::{Code, MODULE, Stop, answer, get, put};
-use crate::error::RunError;
+use crate::error::{MAX_PANIC, RunError};
 use crate::guest::{Guest, enter};
 use wasmtime::{Caller, Linker};
-
-/// Of a longer panic message the rest is dropped.
-const MAX_PANIC: usize = 64 * 1024;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "args", |mut caller: Caller<'_, Guest>, ptr: u32| answer(args(&mut caller, ptr)))?;
@@ -44,9 +41,11 @@ fn ret(caller: &mut Caller<'_, Guest>, ptr: u32, len: u32) -> Result<usize, Stop
 
 fn panic(caller: &mut Caller<'_, Guest>, ptr: u32, len: u32) -> Result<usize, Stop> {
     let (memory, _) = enter(caller)?;
-    let message = match get(memory, ptr, len) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_PANIC)]).into_owned(),
-        Err(_) => format!("(its message can't be read: {len} bytes at {ptr} are outside its memory)"),
-    };
-    Err(RunError::Guest { message }.into())
+    Err(match get(memory, ptr, len) {
+        Ok(bytes) => RunError::panicked(&String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_PANIC)])),
+        Err(_) => {
+            RunError::panicked(&format!("(its message can't be read: {len} bytes at {ptr} are outside its memory)"))
+        }
+    }
+    .into())
 }

@@ -7,7 +7,6 @@ mod image;
 mod io;
 mod log;
 mod pack;
-mod remote;
 mod rpc;
 mod storage;
 

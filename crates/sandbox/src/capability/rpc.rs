@@ -1,16 +1,13 @@
 //! JSON-RPC on chains that the operator named. The import is called `alchemy`, whoever answers.
 
-use super::remote;
-use crate::abi::{Code, MODULE, Stop, answer, get, get_text, put};
+use crate::abi::{Code, MAX_NAME, MODULE, Stop, answer, get, get_text, put};
 use crate::guest::{Guest, enter, reenter};
 use crate::host::HostError;
 use crate::network::RpcRequest;
+use crate::wait;
 use wasmtime::{Caller, Linker};
 
 const CALL: &str = "alchemy";
-
-/// A chain's name and a method's are at most this long; what is longer names nothing.
-const MAX_NAME: u32 = 256;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
@@ -42,11 +39,13 @@ async fn rpc(caller: &mut Caller<'_, Guest>, texts: [(u32, u32); 3], ptr: u32) -
     };
     let request = RpcRequest { chain, method, params };
     let begin = move |host: &mut dyn crate::Host, allowance| host.rpc(request, allowance);
-    let code = |error: &HostError| match error {
-        HostError::Refused { .. } => Code::NoRpcEndpoint,
-        _ => Code::RpcResult,
-    };
-    let result = remote::network(caller, CALL, code, begin).await?;
+    let result = wait::network(caller.data_mut(), begin).await?.map_err(|error| {
+        let code = match error {
+            HostError::Refused { .. } => Code::NoRpcEndpoint,
+            _ => Code::RpcResult,
+        };
+        caller.data_mut().failed(CALL, &error, code)
+    })?;
     let (memory, _) = reenter(caller)?;
     Ok(put(memory, ptr, result.to_string().as_bytes())?)
 }

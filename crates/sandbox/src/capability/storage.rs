@@ -1,12 +1,9 @@
 //! Files of the program's volume, and its raw bytes.
 
-use crate::abi::{Code, MAX_BUFFER, MODULE, Stop, answer, get, get_text, put};
+use crate::abi::{Code, MAX_BUFFER, MAX_PATH, MODULE, Stop, answer, get, get_text, put};
 use crate::guest::{Guest, enter, reenter};
 use crate::host::Request;
 use wasmtime::{Caller, Linker};
-
-/// No volume holds a longer path.
-const MAX_PATH: u32 = 4096;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
@@ -93,7 +90,7 @@ pub(super) async fn ask(
     let line = caller.data().line.clone();
     match line.ask(request).await {
         Ok(content) => Ok(content),
-        Err(error) => Err(caller.data_mut().failed(call, error, refused)),
+        Err(error) => Err(caller.data_mut().failed(call, &error, refused)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The sandbox through its public interface, with controllers written as WebAssembly text.
 
+mod both;
 mod concurrency;
+mod examples;
 mod harness;
 mod host_calls;
 mod images;

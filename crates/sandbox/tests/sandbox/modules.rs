@@ -18,8 +18,7 @@ fn only_core_webassembly_is_compiled() {
     for bytes in [&b""[..], b"\0as", b"\0asm", b"\0asm\x01\0", b"\x7fELF\x02\x01\x01\0", controller("").as_bytes()] {
         assert_eq!(refused(bytes), ModuleError::NotWasm, "{bytes:?}");
     }
-    assert_eq!(refused_text("(component)"), ModuleError::NotCore { version: 0x0001_000d });
-    assert_eq!(refused(b"\0asm\x02\0\0\0"), ModuleError::NotCore { version: 2 });
+    assert_eq!(refused(b"\0asm\x02\0\0\0"), ModuleError::Version { version: 2 });
     let whole = wasm(&controller("(call $tell (i32.const 1))"));
     assert!(matches!(refused(&whole[..whole.len() - 1]), ModuleError::Invalid { .. }));
     assert_eq!(refused_text("(module)"), ModuleError::MissingExport { name: "memory" });
