@@ -16,7 +16,7 @@ use serde_json::json;
 const BUCKET: &str = "coprocessor";
 
 /// What the services share. After them in every test, so that it ends last.
-struct Shared {
+pub(crate) struct Shared {
     postgres: Postgres,
     s3: S3Server,
     url: String,
@@ -24,7 +24,7 @@ struct Shared {
 
 impl Shared {
     /// `None` where PostgreSQL is not installed.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let postgres = skip_or_fail(Postgres::start(PostgresSettings { fsync: false, ..PostgresSettings::default() }))?;
         let s3 = S3Server::start(BUCKET).unwrap();
         let url = postgres.create_database("coprocessor").unwrap();
@@ -35,13 +35,19 @@ impl Shared {
         let blobs = format!("s3://{BUCKET}/e2e");
         let shared =
             ["--blobs", &blobs, "--s3-endpoint", self.s3.endpoint(), "--worker", worker, "--lease-seconds", "2"];
-        // Controllers that run for as long as a test wants.
-        let long = ["--controller-fuel", "1000000000000", "--controller-ms", "100000"];
-        shared.into_iter().chain(long).map(str::to_owned).collect()
+        shared.map(str::to_owned).into()
     }
 
     fn service(&self, worker: &str) -> Service {
-        let flags = self.flags(worker);
+        // Controllers that run for as long as a test wants.
+        let long = ["--controller-fuel", "1000000000000", "--controller-ms", "100000"];
+        self.service_with(worker, &long.map(str::to_owned))
+    }
+
+    /// A coprocessor with more flags than it needs.
+    pub(crate) fn service_with(&self, worker: &str, more: &[String]) -> Service {
+        let mut flags = self.flags(worker);
+        flags.extend_from_slice(more);
         let environment = [
             ("COPROCESSOR_DATABASE_URL", self.url.as_str()),
             ("AWS_ACCESS_KEY_ID", self.s3.access_key()),

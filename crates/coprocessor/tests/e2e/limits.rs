@@ -1,7 +1,7 @@
-//! How much one owner may ask for: rates, backlogs, programs.
+//! How much one owner may ask for: rates, backlogs, programs, volumes.
 
 use crate::{
-    guests::{controller_that, counter, hello_circuit},
+    guests::{COUNT_FILE, controller_that, counter, hello_circuit},
     service::{Service, deployment, json_of, problem_of},
 };
 use futures::future::join_all;
@@ -170,4 +170,86 @@ async fn a_full_backlog_takes_nothing_and_keeps_its_word_for_what_it_took() {
         json_of(ask("third"), StatusCode::ACCEPTED).await;
         problem_of("one more", ask("fourth"), status, code).await;
     }
+}
+
+/// All that grows a volume is refused beyond what its owner's may hold together, whole; and what makes room is not.
+#[tokio::test]
+async fn an_owners_volumes_share_what_it_may_hold() {
+    let mut service = Service::start(&["--owner-volumes-mib", "8", "--max-volume-mib", "8"]);
+    let admin = service.key_for("ops", &["admin"]).await;
+    service.act_as(&admin);
+    let alice = service.key_for("alice", &["deploy", "read", "prove"]).await;
+    let whoami =
+        async || json_of(service.request_as(Some(&alice), Method::GET, "/api/v1/whoami"), StatusCode::OK).await;
+    let before = whoami().await;
+    assert_eq!((&before["volume_bytes"], &before["limits"]["volume_bytes"]), (&json!(0), &json!(8 << 20)));
+    let limit = async |bytes: Option<u64>| {
+        let set = json!({"quotas": {"volume_bytes": bytes}});
+        json_of(service.request(Method::PUT, "/api/v1/owners/alice").json(&set), StatusCode::OK).await
+    };
+    let owner = limit(Some(400_000)).await;
+    assert_eq!((&owner["limits"]["volume_bytes"], &owner["volume_bytes"]), (&json!(400_000), &json!(0)));
+    let deploy = async |nonce: u64, volume_size: u64| {
+        let mut body = deployment(&counter(1, 1), &hello_circuit());
+        body["nonce"] = nonce.into();
+        body["volume_size"] = volume_size.into();
+        let deployed = service.request_as(Some(&alice), Method::POST, "/api/v1/programs").json(&body);
+        json_of(deployed, StatusCode::CREATED).await["id"].as_str().unwrap().to_owned()
+    };
+    // Its size is what a volume may come to; what it holds is what counts.
+    let (one, two) = (deploy(1, 4 << 20).await, deploy(2, 8 << 20).await);
+    assert_eq!(whoami().await["volume_bytes"], 0);
+    let put = |program: &str, path: &str, content: Vec<u8>| {
+        service.request_as(Some(&alice), Method::PUT, &format!("/api/v1/programs/{program}/{path}")).body(content)
+    };
+    assert_eq!(put(&one, "files/a.bin", vec![1; 200_000]).send().await.unwrap().status(), 204);
+    let held = whoami().await["volume_bytes"].as_u64().unwrap();
+    assert!((200_000..300_000).contains(&held), "{held}");
+    assert_eq!(service.get("/api/v1/owners/alice").await["volume_bytes"], held);
+
+    let image = service.bytes(&format!("/api/v1/programs/{one}/image")).await;
+    for (what, request) in [
+        ("a file", put(&two, "files/b.bin", vec![1; 200_000])),
+        ("a file in the first volume", put(&one, "files/b.bin", vec![1; 200_000])),
+        ("raw storage", put(&two, "raw", vec![1; 200_000])),
+        ("an image", put(&two, "image", image.clone())),
+    ] {
+        let problem = service.refuses(what, request, 507, "volume_quota").await;
+        assert!(problem.detail.contains("at most 400000"), "{}", problem.detail);
+    }
+    assert_eq!(service.bytes(&format!("/api/v1/programs/{two}/raw")).await, b"");
+    // Another's programs have room of their own.
+    let mut body = deployment(&counter(1, 1), &hello_circuit());
+    body["nonce"] = 3.into();
+    let others = json_of(service.post("/api/v1/programs", &body), StatusCode::CREATED).await;
+    let others = format!("/api/v1/programs/{}/image", others["id"].as_str().unwrap());
+    json_of(service.request(Method::PUT, &others).body(image), StatusCode::OK).await;
+
+    // What a controller writes is refused when its step is to be written; the task can go on when there is room.
+    limit(Some(held)).await;
+    let task = service.submit(&two, json!({})).await;
+    let failure = service.finished(&task).await.failure.unwrap();
+    assert_eq!(
+        (failure.stage.as_str(), failure.code.as_str(), failure.retryable),
+        ("deliver", "volume_quota", true),
+        "{failure:?}"
+    );
+    let call = service.post(&format!("/api/v1/programs/{two}/call"), &json!({}));
+    service.refuses("a call", call, 507, "volume_quota").await;
+    let count = service.request(Method::GET, &format!("/api/v1/programs/{two}/files/{COUNT_FILE}"));
+    service.refuses("the file not written", count, 404, "unknown_file").await;
+    let gone = service.request(Method::DELETE, &format!("/api/v1/programs/{one}/files/a.bin"));
+    assert_eq!(gone.send().await.unwrap().status(), 204);
+    let retried = service.request(Method::POST, &format!("/api/v1/tasks/{task}/retry"));
+    assert!(retried.send().await.unwrap().status().is_success());
+    service.delivered(&task).await;
+    assert_eq!(service.count(&two).await, 1);
+    assert_eq!(put(&one, "files/a.bin", vec![1; 100_000]).send().await.unwrap().status(), 204);
+    limit(None).await;
+    assert_eq!(put(&one, "files/b.bin", vec![1; 1_000_000]).send().await.unwrap().status(), 204);
+    // A program that goes takes its bytes along.
+    let held = whoami().await["volume_bytes"].as_u64().unwrap();
+    let gone = service.request(Method::DELETE, &format!("/api/v1/programs/{one}"));
+    assert_eq!(gone.send().await.unwrap().status(), 204);
+    assert!(whoami().await["volume_bytes"].as_u64().unwrap() + 1_100_000 < held);
 }

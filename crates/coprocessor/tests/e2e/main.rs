@@ -29,5 +29,6 @@ mod start;
 mod storm;
 mod tasks;
 mod verification;
+mod volume_writers;
 mod volumes;
 mod webhooks;
