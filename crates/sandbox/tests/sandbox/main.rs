@@ -1,6 +1,7 @@
 //! The sandbox through its public interface, with controllers written as WebAssembly text.
 
 mod both;
+mod components;
 mod concurrency;
 mod examples;
 mod harness;
