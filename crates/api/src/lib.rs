@@ -38,8 +38,8 @@ pub use root::{
     TransitionView,
 };
 pub use service::{
-    CollectedView, HealthView, ProverList, ProverRequest, ProverSource, ProverView, RetentionView, ServiceInfo,
-    StorageView,
+    CollectedView, CompiledView, HealthView, ProverList, ProverRequest, ProverSource, ProverView, RetentionView,
+    ServiceInfo, StorageView,
 };
 pub use task::{EventList, EventView, FailureView, TaskList, TaskRequest, TaskState, TaskView};
 pub use webhook::{

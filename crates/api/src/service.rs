@@ -122,6 +122,28 @@ pub struct StorageView {
     pub retention: RetentionView,
     /// What was removed last because of its age, by this process.
     pub last_collected: Option<CollectedView>,
+    /// Compiled controllers, which each process keeps for itself.
+    #[serde(default)]
+    pub compiled: CompiledView,
+}
+
+/// Where a process had compiled controllers from since it was started, and what it keeps of them on its disk.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CompiledView {
+    /// How many were compiled.
+    pub compiled: u64,
+    /// How many were read from the disk.
+    pub loaded: u64,
+    /// How often one was in memory when it was asked for.
+    pub found: u64,
+    /// How many are on the disk.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Most bytes there; 0: none are kept.
+    pub limit: u64,
+    /// Why what is on the disk is not used, or why nothing can be written there; null while all is well.
+    pub problem: Option<String>,
 }
 
 /// How many seconds things are kept; null: for ever.

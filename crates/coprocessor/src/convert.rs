@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use coprocessor_api as api;
 use coprocessor_engine::{
-    Appended, DirectoryListing, NodeView, Opened, OwnerLimits, ProofBundle, ProverSource, StorageReport, Transition,
+    Appended, CompiledReport, DirectoryListing, NodeView, Opened, OwnerLimits, ProofBundle, ProverSource,
+    StorageReport, Transition,
 };
 use coprocessor_merkle::{Opening, Place};
 use coprocessor_sandbox::Usage;
@@ -355,7 +356,13 @@ pub(crate) fn storage(report: StorageReport) -> api::StorageView {
             blob_bytes: collection.removed.blob_bytes,
             roots: collection.roots,
         }),
+        compiled: compiled(report.compiled),
     }
+}
+
+fn compiled(report: CompiledReport) -> api::CompiledView {
+    let CompiledReport { compiled, loaded, found, files, bytes, limit, problem } = report;
+    api::CompiledView { compiled, loaded, found, files, bytes, limit, problem }
 }
 
 pub(crate) fn domain(domain: Domain) -> api::DomainView {

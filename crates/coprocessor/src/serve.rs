@@ -3,7 +3,8 @@
 use anyhow::Context;
 use axum::serve::ListenerExt;
 use coprocessor_engine::{
-    Engine, EngineConfig, OwnerLimits, Parts, PoolSettings, ProverPool, RecordingSettings, Recordings, Workers,
+    CompiledSettings, Engine, EngineConfig, OwnerLimits, Parts, PoolSettings, ProverPool, RecordingSettings,
+    Recordings, Workers,
 };
 use coprocessor_sandbox::{Sandbox, SandboxConfig};
 use coprocessor_store::{Retention, Store};
@@ -15,7 +16,7 @@ use crate::{
     args::{Record, ServeArgs},
     http::{Gate, Service},
     listen, network, nodes,
-    open_store::StorePlace,
+    open_store::{StorePlace, data_dir},
     verifiers,
 };
 
@@ -129,6 +130,7 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
         },
         min_free_bytes: limits.min_free_mib.saturating_mul(1 << 20),
         max_store_bytes: limits.max_store_mib.map(|mib| mib.saturating_mul(1 << 20)),
+        compiled: compiled(args),
         ..EngineConfig::default()
     };
     config.webhooks.allow.clone_from(&work.webhook_allow);
@@ -137,6 +139,18 @@ fn engine_config(args: &ServeArgs) -> EngineConfig {
         config.workers = Workers { controllers: controllers.into(), ..config.workers };
     }
     config
+}
+
+/// Where compiled controllers are kept. With PostgreSQL no directory is needed otherwise, so there may be none.
+fn compiled(args: &ServeArgs) -> Option<CompiledSettings> {
+    let bytes = u64::from(args.keep.keep_compiled_mib) << 20;
+    match data_dir(args.store.data_dir.as_deref()) {
+        Ok(data) => Some(CompiledSettings { directory: data.join("compiled"), bytes }),
+        Err(reason) => {
+            tracing::info!(%reason, "compiled controllers are kept in memory alone, and compiled again after a restart");
+            None
+        }
+    }
 }
 
 fn sandbox_config(args: &ServeArgs, workers: Workers) -> SandboxConfig {

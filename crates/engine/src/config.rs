@@ -6,7 +6,7 @@ use coprocessor_store::Retention;
 use coprocessor_types::ProofKind;
 use std::time::Duration;
 
-use crate::{NetworkSettings, OwnerLimits, WebhookSettings};
+use crate::{CompiledSettings, NetworkSettings, OwnerLimits, WebhookSettings};
 
 /// Makes a circuit's verifying key in this process. Blocks.
 pub trait CircuitSetup: Send + Sync + 'static {
@@ -58,6 +58,8 @@ pub struct EngineConfig {
     pub min_free_bytes: u64,
     /// With a store larger than this, nothing new is taken.
     pub max_store_bytes: Option<u64>,
+    /// Where compiled controllers are kept; `None`: in memory alone.
+    pub compiled: Option<CompiledSettings>,
     /// Which runs of controllers are recorded.
     pub recordings: RecordingSettings,
     /// How webhooks are sent.
@@ -126,6 +128,7 @@ impl Default for EngineConfig {
             keep_controllers: 32,
             min_free_bytes: 512 << 20,
             max_store_bytes: None,
+            compiled: None,
             recordings: RecordingSettings::default(),
             webhooks: WebhookSettings::default(),
             network: NetworkSettings::default(),

@@ -1,6 +1,6 @@
 //! Running a controller, a program's or a domain's: loaded once, in a bounded number at a time, on threads that may block.
 
-use coprocessor_sandbox::{Artifact, Call, Execution, Export, Limits, Module, Progress, Recorder, Role, Run, Waiting};
+use coprocessor_sandbox::{Call, Execution, Export, Limits, Progress, Recorder, Role, Run, Waiting};
 use coprocessor_store::VolumeWrite;
 use coprocessor_types::{BlobDigest, DomainId, ProgramId, Root};
 use serde_json::Value;
@@ -84,7 +84,7 @@ impl Inner {
         rooms: &Semaphore,
         step: Option<&Place>,
     ) -> Result<ControllerRun, EngineError> {
-        let module = self.controller(call.controller).await?;
+        let module = self.compiled_controller(call.controller, None).await?;
         let bounds = self.run_bounds(call.subject).await?;
         let limits = limits.or(bounds.limits);
         let stopping = |_| EngineError::Internal("the engine is stopping".into());
@@ -120,35 +120,12 @@ impl Inner {
         }
     }
 
-    /// The compiled controller with that digest; from memory where it was used lately.
-    pub(crate) async fn controller(self: &Arc<Self>, digest: BlobDigest) -> Result<Module, EngineError> {
-        if let Some(module) = self.sandbox.cached(&digest) {
-            return Ok(module);
-        }
-        let wasm = self.store.blob(digest).await?;
-        let sandbox = self.sandbox.clone();
-        blocking(move || {
-            let artifact: Artifact = sandbox.compile(&wasm).map_err(|error| invalid(&error))?;
-            sandbox.load(digest, &artifact).map_err(|error| invalid(&error))
-        })
-        .await?
-    }
-
     /// Checks that bytes are a controller for that role, and keeps it compiled.
     pub(crate) async fn check_controller(self: &Arc<Self>, wasm: bytes::Bytes, role: Role) -> Result<(), EngineError> {
-        let sandbox = self.sandbox.clone();
-        blocking(move || {
-            let digest = BlobDigest::of(&wasm);
-            let module = match sandbox.cached(&digest) {
-                Some(module) => module,
-                None => {
-                    let artifact = sandbox.compile(&wasm).map_err(|error| invalid(&error))?;
-                    sandbox.load(digest, &artifact).map_err(|error| invalid(&error))?
-                }
-            };
-            module.check(role).map_err(|error| invalid(&error))
-        })
-        .await?
+        let bytes = wasm.clone();
+        let digest = blocking(move || BlobDigest::of(&bytes)).await?;
+        let module = self.compiled_controller(digest, Some(wasm)).await?;
+        module.check(role).map_err(|error| invalid(&error))
     }
 }
 
@@ -170,7 +147,8 @@ fn stretch(execution: Execution, mut host: ControllerHost) -> Stretch {
     })
 }
 
-fn invalid(error: &coprocessor_sandbox::ModuleError) -> EngineError {
+/// Why bytes are no controller.
+pub(crate) fn invalid(error: &coprocessor_sandbox::ModuleError) -> EngineError {
     EngineError::InvalidController(crate::volumes::chain(error))
 }
 

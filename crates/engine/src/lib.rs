@@ -9,6 +9,7 @@ mod blocks;
 mod caller;
 #[cfg(test)]
 mod chains;
+mod compiled;
 mod config;
 mod controllers;
 mod deliver;
@@ -62,6 +63,7 @@ use std::sync::Arc;
 pub use admission::TaskRequest;
 pub use blocks::{Appended, AppendedBlock, MAX_APPEND};
 pub use caller::{Caller, Scopes};
+pub use compiled::{CompiledReport, CompiledSettings};
 pub use config::{CircuitSetup, EngineConfig, ProofDeadlines, RecordingSettings, Recordings, RetryPolicy, Workers};
 pub use deployment::{Deployed, Deployment};
 pub use domains::{DomainName, DomainNameError, DomainRequest, Registered};
@@ -92,6 +94,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sandbox: Sandbox,
+    pub(crate) compiled: compiled::Compiled,
     /// For controllers that compute.
     pub(crate) controller_slots: Arc<tokio::sync::Semaphore>,
     /// For these, and for those that wait for the network.
@@ -133,18 +136,21 @@ pub struct Parts {
 }
 
 impl Engine {
-    /// An engine that answers; [`Engine::start`] makes it work on tasks.
+    /// An engine that answers; [`Engine::start`] makes it work on tasks. Looks at the files of compiled controllers, which takes
+    /// a few milliseconds for a thousand.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, sandbox, provers, verifiers, setup, config } = parts;
         let controller_slots = Arc::new(tokio::sync::Semaphore::new(config.workers.controllers));
         let controller_rooms = tokio::sync::Semaphore::new(sandbox.config().rooms());
         let asked_rooms = tokio::sync::Semaphore::new(sandbox.config().rooms());
         let network = network::Network::new(config.network.clone());
+        let compiled = compiled::Compiled::new(config.compiled.as_ref(), &sandbox.fingerprint());
         let claims = heartbeat::Claims::new(Arc::clone(&store), config.lease);
         Self {
             inner: Arc::new(Inner {
                 store,
                 sandbox,
+                compiled,
                 controller_slots,
                 controller_rooms,
                 asked_rooms,

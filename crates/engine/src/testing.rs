@@ -248,6 +248,12 @@ impl Bench {
         Self { engine: engine(&store, config, nodes).await, store, program, _directory: None }
     }
 
+    /// Another coprocessor on the same store, without nodes, that runs its controllers in this sandbox.
+    pub(crate) async fn with_sandbox(&self, sandbox: Sandbox, config: EngineConfig) -> Self {
+        let (store, program) = (Arc::clone(&self.store), self.program.clone());
+        Self { engine: engine_in(sandbox, &store, config, &[]).await, store, program, _directory: None }
+    }
+
     pub(crate) fn request(&self) -> TaskRequest {
         TaskRequest {
             program: self.program.id,
@@ -323,17 +329,15 @@ impl Bench {
 }
 
 async fn engine(store: &Arc<dyn Store>, config: EngineConfig, nodes: &[&Arc<FakeNode>]) -> Engine {
+    let sandbox = SandboxConfig { threads: config.workers.controllers, ..SandboxConfig::default() };
+    engine_in(Sandbox::new(sandbox).unwrap(), store, config, nodes).await
+}
+
+async fn engine_in(sandbox: Sandbox, store: &Arc<dyn Store>, config: EngineConfig, nodes: &[&Arc<FakeNode>]) -> Engine {
     let nodes = nodes.iter().map(|node| (Arc::clone(*node) as Arc<dyn ProverNode>, ProverSource::Configured)).collect();
     let provers = ProverPool::load(Arc::clone(store), nodes, PoolSettings::default()).await.unwrap();
-    let sandbox = SandboxConfig { threads: config.workers.controllers, ..SandboxConfig::default() };
-    Engine::new(Parts {
-        store: Arc::clone(store),
-        sandbox: Sandbox::new(sandbox).unwrap(),
-        provers,
-        verifiers: Verifiers::small(),
-        setup: None,
-        config,
-    })
+    let store = Arc::clone(store);
+    Engine::new(Parts { store, sandbox, provers, verifiers: Verifiers::small(), setup: None, config })
 }
 
 /// Waits until something holds.

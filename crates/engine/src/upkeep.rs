@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Engine, EngineError, Inner, config::EngineConfig, turns::jitter};
+use crate::{CompiledReport, Engine, EngineError, Inner, config::EngineConfig, turns::jitter};
 
 /// From the start to the first pass of ageing out.
 const FIRST_COLLECTION: Duration = Duration::from_secs(20);
@@ -46,6 +46,8 @@ pub struct StorageReport {
     pub keep_roots: Option<Duration>,
     /// The last pass of ageing out in this process.
     pub last_collected: Option<Collection>,
+    /// Compiled controllers, which are not part of the store.
+    pub compiled: CompiledReport,
 }
 
 /// A pass of ageing out.
@@ -87,7 +89,8 @@ impl Engine {
         let state = inner.upkeep.state();
         let low = state.low.as_ref().map(|low| low.reason.clone());
         let EngineConfig { retention, keep_roots, .. } = inner.config;
-        Ok(StorageReport { usage, low, retention, keep_roots, last_collected: state.last_collected })
+        let compiled = inner.compiled.report();
+        Ok(StorageReport { usage, low, retention, keep_roots, last_collected: state.last_collected, compiled })
     }
 }
 

@@ -1,5 +1,7 @@
-//! Speed and memory, as a table and as JSON. Informs; never fails because something is slow.
+//! Speed and memory, as a table and as JSON. Informs; never fails because something is slow, but does where something is done that must not
+//! be done at all.
 
+mod compiled;
 mod curve;
 mod figures;
 mod files;
@@ -31,6 +33,9 @@ pub(crate) struct Options {
     /// Nothing that needs SP1 compiled or run.
     #[arg(long)]
     no_sp1: bool,
+    /// How many programs the part `compiled` deploys and calls.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    programs: u32,
 }
 
 /// What can be measured.
@@ -42,6 +47,9 @@ enum Part {
     Start,
     /// Calls of a controller.
     Calls,
+    /// Many programs, each called once in a process that was just started: compiled, then from what is kept of that. Fails when anything
+    /// is compiled again; takes minutes, so only when asked for.
+    Compiled,
     /// Files of a volume, with little else in it and with much.
     Files,
     /// The queue on both stores: admissions, whole lives, wake-ups, beside the disk's and the database's own limits.
@@ -58,8 +66,8 @@ enum Part {
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        let asked =
-            if self.only.is_empty() { !matches!(part, Part::Curve | Part::Tree) } else { self.only.contains(&part) };
+        let long = matches!(part, Part::Compiled | Part::Curve | Part::Tree);
+        let asked = if self.only.is_empty() { !long } else { self.only.contains(&part) };
         asked && !(part == Part::Proofs && self.no_sp1)
     }
 }
@@ -87,6 +95,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if options.wants(Part::Storm) {
         report.add(storm::measure(&cargo, &cargo.build_service(sp1)?, &hello)?);
+    }
+    if options.wants(Part::Compiled) {
+        report.add(compiled::measure(&cargo, &cargo.build_service(sp1)?, &hello, options.programs)?);
     }
     if options.wants(Part::Curve) {
         let built = cargo.build(sp1, &["--example", "fill"])?;
@@ -148,7 +159,7 @@ fn calls_in_process(cargo: &Cargo) -> Result<Vec<Figure>> {
     let target = Target::p50_at_most(0.2);
     let sandbox =
         Figure::new("controller call, warm module, no work of its own", Unit::Milliseconds, sandbox)?.with(target);
-    let bare = Figure::new("  limit: bare wasmtime, nothing counted", Unit::Milliseconds, bare)?;
+    let bare = Figure::new("  limit: bare wasmtime with the same pool, nothing counted", Unit::Milliseconds, bare)?;
     let times = vec![sandbox.median() / bare.median()];
     let times = Figure::new("  times as dear", Unit::Times, times)?.with(Target::p50_at_most(1.5));
     Ok(vec![sandbox, bare, times])

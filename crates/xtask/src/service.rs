@@ -84,6 +84,11 @@ impl<'a> Service<'a> {
         Self { flags: flags.into_iter().collect(), ..self }
     }
 
+    /// Other flags for the coprocessor, from its next start on.
+    pub(crate) fn set_flags(&mut self, flags: impl IntoIterator<Item = OsString>) {
+        self.flags = flags.into_iter().collect();
+    }
+
     /// Starts the prover node; returns its address once it listens. It may still have to warm up.
     pub(crate) async fn start_prover(&mut self) -> Result<String> {
         let data = self.folders.data.join("prover");

@@ -1,6 +1,7 @@
 //! `storage`: how large the store is, and how long things are kept.
 
 use crate::{context::Context, error::CliError, output::Tone, text};
+use coprocessor_api::CompiledView;
 use std::time::Duration;
 
 #[derive(clap::Args, Debug)]
@@ -29,7 +30,22 @@ impl Storage {
             fields.push(("recordings", format!("kept {}", kept(storage.retention.recordings))));
             fields.push(("tasks", format!("kept {}", kept(storage.retention.tasks))));
             fields.push(("roots", format!("can be opened {}", kept(storage.retention.roots))));
+            fields.push(("compiled", compiled(&storage.compiled)));
+            if let Some(problem) = &storage.compiled.problem {
+                fields.push(("", out.paint(Tone::Bad, text::printable(problem))));
+            }
             out.fields(fields)
         })
     }
+}
+
+/// What is kept of compiled controllers, and what it was good for.
+fn compiled(view: &CompiledView) -> String {
+    let controllers = text::count(view.files, "controller", "controllers");
+    let kept = match view.limit {
+        0 => "none kept".to_owned(),
+        limit => format!("{} of {} in {controllers}", text::size(view.bytes), text::size(limit)),
+    };
+    let CompiledView { compiled, loaded, found, .. } = view;
+    format!("{kept}; since the start {compiled} compiled, {loaded} loaded, {found} found in memory")
 }

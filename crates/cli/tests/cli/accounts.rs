@@ -109,7 +109,9 @@ fn whoami() -> Value {
 fn storage() -> Value {
     json!({"database_bytes": 1_048_576, "blobs": 3, "blob_bytes": 2048, "free_bytes": 10_737_418_240_u64, "low": null,
         "retention": {"witnesses": 86_400, "proofs": 2_592_000, "tasks": null, "deliveries": 2_592_000},
-        "last_collected": null})
+        "last_collected": null,
+        "compiled": {"compiled": 2, "loaded": 40, "found": 1234, "files": 42, "bytes": 20_971_520, "limit": 1_073_741_824,
+            "problem": "/data/compiled can be written to by others"}})
 }
 
 #[test]

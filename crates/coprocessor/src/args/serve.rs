@@ -173,6 +173,10 @@ pub(crate) struct KeepArgs {
     /// beyond that.
     #[arg(long, default_value_t = 32, value_name = "VERSIONS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) keep_controllers: u32,
+    /// Compiled controllers that are kept in MiB, in `compiled` in --data-dir, so that they are not compiled again after a restart;
+    /// those not used for longest go first. 0: none.
+    #[arg(long, default_value_t = 1024, value_name = "MIB", value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    pub(crate) keep_compiled_mib: u32,
 }
 
 #[derive(ClapArgs, Debug, Clone)]

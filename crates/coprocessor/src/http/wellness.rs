@@ -61,7 +61,7 @@ fn not_ready(error: StoreError) -> Failure {
     }
 }
 
-/// How large the store is, how much is left, how long things are kept, and what was removed last. Takes the scope `admin`.
+/// How large the store is, how much is left, how long things are kept, what was removed last, and compiled controllers. Takes the scope `admin`.
 #[utoipa::path(get, path = "/api/v1/storage", tag = "service", responses((status = 200, body = StorageView),
     (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn storage(State(engine): State<Engine>, Who(caller): Who) -> Result<Json<StorageView>, Failure> {

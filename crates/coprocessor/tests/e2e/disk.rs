@@ -1,17 +1,17 @@
 //! A disk that fills, and a full one: admission says so, nothing is half written, and the service goes on once there is space.
 
 use crate::{
-    guests::{counter, hello_circuit},
+    guests::{counter, hello_circuit, numbered},
     process::{run, skipped},
-    service::{Service, deployment, problem_of, until},
+    service::{Service, deployment, json_of, problem_of, until},
 };
 use coprocessor_api::Problem;
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
 use std::{
     fs::{self, File},
     io::Write,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::PathBuf,
     process::Command,
 };
@@ -28,6 +28,13 @@ impl SmallDisk {
         mount.args(["-t", "tmpfs", "-o", "size=32m", "coprocessor-e2e"]).arg(at.path());
         let mounted = mount.output().is_ok_and(|output| output.status.success());
         mounted.then(|| Self(at))
+    }
+
+    /// With another option.
+    fn remount(&self, option: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{option}")]).arg(self.0.path());
+        assert!(run(mount).status.success());
     }
 
     /// Leaves no byte free; removing the file gives it all back.
@@ -150,4 +157,43 @@ async fn a_store_larger_than_allowed_takes_nothing_new() {
     until("it says so", || async { service.get("/health/ready").await["status"] == "degraded" }).await;
     let deploy = service.post("/api/v1/programs", &deployment(&counter(1, 1), &hello_circuit()));
     service.refuses("a program", deploy, 507, "storage_low").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_and_one_that_takes_no_writes_fail_no_call_for_want_of_compiled_controllers() {
+    const UNWRITTEN: &str = "a compiled controller cannot be kept";
+    // Declared first, so that the service has ended when it is unmounted.
+    let Some(disk) = SmallDisk::mount() else {
+        return skipped("mounting a small file system takes root");
+    };
+    fs::set_permissions(disk.0.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("data")).unwrap();
+    symlink(disk.0.path(), directory.path().join("data/compiled")).unwrap();
+    let filler = disk.fill();
+    let mut service = Service::start_in(directory, &[]);
+    let compiled = async |service: &Service| service.get("/api/v1/storage").await["compiled"].clone();
+    let mut programs = Vec::new();
+    for number in 1..=2 {
+        programs.push(service.deploy_beside(number.into(), &numbered(number), &hello_circuit()).await);
+    }
+    let full = compiled(&service).await;
+    assert!(full["problem"].as_str().unwrap().contains("No space left"), "{full}");
+    assert_eq!((&full["files"], service.log().matches(UNWRITTEN).count()), (&json!(0), 1), "{}", service.log());
+    fs::remove_file(filler).unwrap();
+    programs.push(service.deploy_beside(3, &numbered(3), &hello_circuit()).await);
+    let free = compiled(&service).await;
+    assert_eq!((&free["files"], &free["problem"]), (&json!(1), &serde_json::Value::Null));
+
+    service.kill();
+    disk.remount("ro");
+    service.restart(&[]);
+    for (number, program) in (1..).zip(&programs) {
+        let call = service.post(&format!("/api/v1/programs/{program}/call"), &json!({}));
+        assert_eq!(json_of(call, StatusCode::OK).await["result"], number);
+    }
+    let read_only = compiled(&service).await;
+    assert_eq!((&read_only["compiled"], &read_only["loaded"]), (&json!(2), &json!(1)), "what is there is used");
+    assert!(read_only["problem"].as_str().unwrap().contains("Read-only"), "{read_only}");
+    assert_eq!(service.log().matches(UNWRITTEN).count(), 2, "once for each process");
 }

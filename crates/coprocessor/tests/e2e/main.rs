@@ -6,6 +6,7 @@
 mod backup;
 mod bad_input;
 mod cluster;
+mod compiled;
 mod controllers;
 mod deadlines;
 mod disk;

@@ -59,6 +59,7 @@ fn flags_that_cannot_be_are_named() {
         (&["--prover-secret-file", "/nowhere/secret"], "/nowhere/secret"),
         (&["--controller-fuel", "lots"], "--controller-fuel"),
         (&["--keep-tasks", "soon"], "--keep-tasks"),
+        (&["--keep-compiled-mib", "1.5"], "--keep-compiled-mib"),
         (&["--webhook-allow", "http://host/path"], "--webhook-allow"),
         (&["--mock-failures", "101"], "--mock-failures"),
         (&["--blobs", "s3://bucket"], "--database-url"),

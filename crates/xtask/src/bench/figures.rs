@@ -29,6 +29,9 @@ pub(super) enum Unit {
     /// Hashes of an opening.
     #[serde(rename = "siblings")]
     Siblings,
+    /// Controllers.
+    #[serde(rename = "controllers")]
+    Controllers,
 }
 
 impl Unit {
@@ -41,6 +44,7 @@ impl Unit {
             Self::Percent => "%",
             Self::Times => "×",
             Self::Siblings => "siblings",
+            Self::Controllers => "controllers",
         }
     }
 }
