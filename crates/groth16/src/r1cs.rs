@@ -92,6 +92,11 @@ impl R1cs {
         Ok(Self { wires, public_outputs, public_inputs, private_inputs, matrices })
     }
 
+    /// The modulus of the values on wires, little-endian: a witness of another field is none of any circuit here.
+    pub const fn modulus() -> [u8; 32] {
+        SCALAR_MODULUS
+    }
+
     /// Constraints.
     pub fn constraints(&self) -> usize {
         self.matrices[0].rows()
