@@ -32,7 +32,7 @@ pub use program::{
     CallView, ControllerVersionList, ControllerVersionView, DeployRequest, ExecuteRequest, ExecutionView, ProgramList,
     ProgramView, RollbackRequest, SandboxUsage, VerifyingKeyView, WitnessView,
 };
-pub use proof::{ProofView, VerifyRequest, VerifyView};
+pub use proof::{ProofView, Sp1OnChainView, VerifyRequest, VerifyView};
 pub use root::{
     InstanceView, OpeningView, PathView, PlaceView, RootBlock, RootCheckError, RootList, RootView, TransitionList,
     TransitionView,

@@ -27,6 +27,18 @@ pub struct ProofView {
     pub circuit: String,
     /// The verifying key in its backend's encoding; null for a mock proof of a circuit never set up.
     pub verifying_key: Option<Base64>,
+    /// For SP1's groth16 and plonk proofs: what SP1's verifier contract is called with, beside `public_inputs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sp1_on_chain: Option<Sp1OnChainView>,
+}
+
+/// Arguments of `verifyProof` of SP1's verifier contracts.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Sp1OnChainView {
+    /// The hash of the program's verifying key: `0x` and 64 hexadecimal digits.
+    pub program_vkey: String,
+    /// What SP1 calls the proof's bytes.
+    pub proof_bytes: Base64,
 }
 
 /// A proof to verify: against a program of this service, or against a verifying key that comes along.

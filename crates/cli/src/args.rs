@@ -15,8 +15,8 @@ PROGRAM is 64 hexadecimal digits or a name that one program only has; by default
 
 Exit codes:
   0    done
-  1    the answer is no: a proof or an opening that does not hold, a task that failed or was cancelled, a guest that does
-       not build, a replay that differs, a coprocessor that is not ready
+  1    the answer is no: a proof or an opening that does not hold, a proof that no chain takes, a task that failed or was
+       cancelled, a guest that does not build, a replay that differs, a coprocessor that is not ready
   2    the command line, or a file on this machine, is at fault
   3    no coprocessor answers
   4    the coprocessor refuses the request (HTTP 4xx)
@@ -90,6 +90,10 @@ pub(crate) enum Command {
     Verify(commands::verify::Verify),
     /// A program's verifying key
     Vk(commands::vk::Vk),
+    /// Write what others verify a program's proofs with: a Solidity contract
+    Export(commands::export::Export),
+    /// What contracts are called with to have a proof verified on chain
+    Calldata(commands::calldata::Calldata),
     /// List, show and remove programs
     Programs(commands::programs::Programs),
     /// Give a program another controller, list those it had, go back to one
@@ -135,6 +139,8 @@ impl Command {
             Self::Image(command) => command.run(context).await,
             Self::Verify(command) => command.run(context).await,
             Self::Vk(command) => command.run(context).await,
+            Self::Export(command) => command.run(context).await,
+            Self::Calldata(command) => command.run(context).await,
             Self::Programs(command) => command.run(context).await,
             Self::Controller(command) => command.run(context).await,
             Self::Domains(command) => command.run(context).await,

@@ -1,11 +1,13 @@
 //! One file for each command.
 
 pub(crate) mod build;
+pub(crate) mod calldata;
 pub(crate) mod controller;
 pub(crate) mod deploy;
 pub(crate) mod domains;
 pub(crate) mod dry_run;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod files;
 pub(crate) mod json_argument;
 pub(crate) mod keys;

@@ -47,6 +47,9 @@ pub(crate) enum CliError {
     /// Something that the service showed at a root, and that is not so.
     #[error("what the coprocessor shows does not hold: {reason}")]
     NotShown { reason: String },
+    /// A program or a proof that contracts have no use for.
+    #[error("it is not for a chain: {reason}")]
+    NotOnChain { reason: String },
     /// A replay that is not as it was recorded.
     #[error("the replay differs: {difference}")]
     Differs { difference: String },
@@ -75,7 +78,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::TaskEnded { .. } | Self::ProofInvalid { .. } | Self::NotShown { .. } | Self::NotReady { .. } => 1,
-            Self::Differs { .. } => 1,
+            Self::Differs { .. } | Self::NotOnChain { .. } => 1,
             Self::NotReplayed { .. } => 2,
             Self::Guest(GuestBuildError::Cargo { .. } | GuestBuildError::NoProduct { .. }) => 1,
             Self::Guest(_) => 2,
@@ -167,6 +170,7 @@ impl CliError {
             Self::TaskEnded { .. } => ("cancelled", "The task was cancelled"),
             Self::ProofInvalid { .. } => ("proof_invalid", "The proof does not hold"),
             Self::NotShown { .. } => ("not_shown", "What the coprocessor shows does not hold"),
+            Self::NotOnChain { .. } => ("not_on_chain", "No chain takes it"),
             Self::Differs { .. } => ("replay_differs", "The replay is not as it was recorded"),
             Self::NotReplayed { .. } => ("not_replayed", "The recording cannot be replayed"),
             Self::NotReady { .. } => ("not_ready", "The coprocessor is not ready"),

@@ -7,12 +7,13 @@ use coprocessor_engine::{
     StorageReport, Transition,
 };
 use coprocessor_merkle::{Opening, Place};
+use coprocessor_prover::verify::sp1_on_chain;
 use coprocessor_sandbox::Usage;
 use coprocessor_store::{
     ApiKey, Block, ControllerQuotas, ControllerVersion, Delivery, DeliveryAttempt, DeliveryState, Domain, Event,
     Failure, OpenedBlock, Owner, Program, RootRecord, Scope, Task, TaskState, TrustPolicy, Webhook,
 };
-use coprocessor_types::{InstanceId, OwnerId, Root, Witness};
+use coprocessor_types::{Backend, InstanceId, OwnerId, Root, Witness};
 use coprocessor_vfs::{Attributes, Entry, EntryKind};
 use jiff::{Timestamp, tz::TimeZone};
 use std::time::{Duration, SystemTime};
@@ -131,6 +132,11 @@ pub(crate) fn witnesses(witnesses: &[Witness]) -> Vec<serde_json::Value> {
 
 pub(crate) fn proof(bundle: ProofBundle) -> api::ProofView {
     let ProofBundle { task, program, public_inputs, proof, verifying_key } = bundle;
+    let sp1_on_chain = match (program.backend, &verifying_key) {
+        // It was verified, so it reads.
+        (Backend::Sp1, Some(key)) => sp1_on_chain(key, task.kind, &proof).ok().flatten(),
+        _ => None,
+    };
     api::ProofView {
         task: task.id.to_string(),
         program: program.id.to_string(),
@@ -142,6 +148,10 @@ pub(crate) fn proof(bundle: ProofBundle) -> api::ProofView {
         proof: api::Base64(proof.to_vec()),
         circuit: task.circuit.to_string(),
         verifying_key: verifying_key.map(|key| api::Base64(key.to_vec())),
+        sp1_on_chain: sp1_on_chain.map(|call| api::Sp1OnChainView {
+            program_vkey: call.program_vkey,
+            proof_bytes: call.proof_bytes.into(),
+        }),
     }
 }
 

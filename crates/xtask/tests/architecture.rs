@@ -56,7 +56,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("coprocessor-prover-node", &["coprocessor-types", "coprocessor-prover", "coprocessor-prover-sp1"]),
     ("coprocessor-state-proof", &["coprocessor-ethereum"]),
-    ("coprocessor-cli", &["coprocessor-types", "coprocessor-sandbox", "coprocessor-api", "coprocessor-guest-build"]),
+    (
+        "coprocessor-cli",
+        &[
+            "coprocessor-types",
+            "coprocessor-sandbox",
+            "coprocessor-api",
+            "coprocessor-guest-build",
+            "coprocessor-solidity",
+        ],
+    ),
     ("coprocessor-chaos", &["coprocessor-types", "coprocessor-api", "coprocessor-test-servers"]),
     ("xtask", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build", "coprocessor-test-servers"]),
 ];

@@ -31,6 +31,8 @@ fn help_of_each_command() {
         &["image"],
         &["verify"],
         &["vk"],
+        &["export", "solidity"],
+        &["calldata"],
         &["programs"],
         &["controller"],
         &["controller", "rollback"],

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod chain;
+mod contracts;
 mod deploy;
 mod errors;
 mod follow;

@@ -7,7 +7,7 @@ use coprocessor_types::{Backend, ProofKind};
 use std::sync::Arc;
 
 pub use mock::MockVerifier;
-pub use sp1::{CIRCUIT_VERSION, Sp1SmallVerifier, sp1_vkey_hash};
+pub use sp1::{CIRCUIT_VERSION, Sp1OnChain, Sp1SmallVerifier, sp1_on_chain, sp1_vkey_hash};
 
 /// Checks proofs of some kinds.
 pub trait ProofVerifier: Send + Sync + 'static {

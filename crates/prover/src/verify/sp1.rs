@@ -76,6 +76,36 @@ pub fn sp1_vkey_hash(verifying_key: &[u8]) -> Result<String, VerifyError> {
     Ok(key.bytes32())
 }
 
+/// What SP1's verifier contracts are called with, beside a proof's public values.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sp1OnChain {
+    /// The hash of the program's verifying key: `0x` and 64 hexadecimal digits.
+    pub program_vkey: String,
+    /// The proof's bytes: four that name the contract's key, then the proof.
+    pub proof_bytes: Vec<u8>,
+}
+
+/// The call that has a proof of SP1 verified on chain; `None` for kinds that no contract takes. `verifying_key` and `proof` are
+/// encoded as [`Sp1SmallVerifier`] says; nothing is verified.
+///
+/// # Errors
+/// [`VerifyError::BadKey`], [`VerifyError::Malformed`], or [`VerifyError::Rejected`] where the proof is not hexadecimal.
+pub fn sp1_on_chain(verifying_key: &[u8], kind: ProofKind, proof: &[u8]) -> Result<Option<Sp1OnChain>, VerifyError> {
+    if !matches!(kind, ProofKind::Groth16 | ProofKind::Plonk) {
+        return Ok(None);
+    }
+    let malformed = |reason| VerifyError::Malformed { kind, reason };
+    let bundle: Bundle = decode(proof).map_err(malformed)?;
+    let (key_hash, encoded) = match (&bundle.proof, kind) {
+        (SP1Proof::Groth16(proof), ProofKind::Groth16) => (&proof.groth16_vkey_hash, &proof.encoded_proof),
+        (SP1Proof::Plonk(proof), ProofKind::Plonk) => (&proof.plonk_vkey_hash, &proof.encoded_proof),
+        (other, _) => return Err(malformed(format!("it is a {} proof", other.to_string().to_lowercase()))),
+    };
+    let encoded = hex::decode(encoded).map_err(|_| rejected("its proof is not hexadecimal"))?;
+    let proof_bytes = [&key_hash[..4], &encoded].concat();
+    Ok(Some(Sp1OnChain { program_vkey: sp1_vkey_hash(verifying_key)?, proof_bytes }))
+}
+
 impl Sp1SmallVerifier {
     fn check(&self, claim: &Claim<'_>) -> Result<(), VerifyError> {
         let key: SP1VerifyingKey = decode(claim.verifying_key).map_err(|reason| VerifyError::BadKey { reason })?;

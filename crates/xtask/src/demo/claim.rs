@@ -117,6 +117,7 @@ mod tests {
             proof: vec![1, 2, 3].into(),
             circuit: "c".into(),
             verifying_key: Some(vec![4; 8].into()),
+            sp1_on_chain: None,
         }
     }
 

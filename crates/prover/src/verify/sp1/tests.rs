@@ -172,3 +172,21 @@ fn a_forged_plonk_proof_is_refused() {
     let refused = verify(ProofKind::Plonk, &bundle(SP1Proof::Plonk(proof)));
     assert!(matches!(refused, Err(VerifyError::Rejected { .. })), "{refused:?}");
 }
+
+#[test]
+fn contracts_get_what_the_verifier_is_given() {
+    let key_bytes = bincode::serialize(&key()).unwrap();
+    let proof = groth16();
+    let expected = [&proof.groth16_vkey_hash[..4], &hex::decode(&proof.encoded_proof).unwrap()].concat();
+    let bytes = bincode::serialize(&bundle(SP1Proof::Groth16(proof))).unwrap();
+    let call = sp1_on_chain(&key_bytes, ProofKind::Groth16, &bytes).unwrap().unwrap();
+    assert_eq!((call.program_vkey, call.proof_bytes), (key().bytes32(), expected));
+
+    let plonk = sp1_on_chain(&key_bytes, ProofKind::Plonk, &bytes);
+    assert!(matches!(plonk, Err(VerifyError::Malformed { .. })), "{plonk:?}");
+    let no_key = sp1_on_chain(b"", ProofKind::Groth16, &bytes);
+    assert!(matches!(no_key, Err(VerifyError::BadKey { .. })), "{no_key:?}");
+    for kind in [ProofKind::Core, ProofKind::Compressed, ProofKind::Mock] {
+        assert_eq!(sp1_on_chain(b"", kind, b""), Ok(None));
+    }
+}
