@@ -148,10 +148,8 @@ pub(crate) fn proof(bundle: ProofBundle) -> api::ProofView {
         proof: api::Base64(proof.to_vec()),
         circuit: task.circuit.to_string(),
         verifying_key: verifying_key.map(|key| api::Base64(key.to_vec())),
-        sp1_on_chain: sp1_on_chain.map(|call| api::Sp1OnChainView {
-            program_vkey: call.program_vkey,
-            proof_bytes: call.proof_bytes.into(),
-        }),
+        sp1_on_chain: sp1_on_chain
+            .map(|call| api::Sp1OnChainView { program_vkey: call.program_vkey, proof_bytes: call.proof_bytes.into() }),
     }
 }
 
