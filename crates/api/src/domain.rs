@@ -80,6 +80,9 @@ pub struct AppendRequest {
     /// Arguments for each of several blocks, at most 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<Vec<Value>>,
+    /// Whether what the controller asks of the service and is answered is recorded, to be replayed. With `args` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
 }
 
 /// Null is as good an argument as any.
@@ -139,6 +142,40 @@ pub struct AppendedBlockView {
     pub log: Vec<String>,
     /// What it used.
     pub usage: SandboxUsage,
+    /// The recording of its run, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Base64>,
+}
+
+/// What to have a domain's controller prove.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateRequest {
+    /// Arguments for the controller's `get_state_proof`.
+    #[serde(default)]
+    pub args: Value,
+    /// The root to pin to; the current one by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// Whether what the controller asks of the service and is answered is recorded, to be replayed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
+}
+
+/// What a domain's controller proved.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StateView {
+    /// The root that the run was pinned to. The proof was not compared with it.
+    pub root: String,
+    /// The state proof, an element of a witness in the JSON that controllers write.
+    pub witness: Value,
+    /// What the controller logged.
+    pub log: Vec<String>,
+    /// What it used.
+    pub usage: SandboxUsage,
+    /// The recording of its run, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Base64>,
 }
 
 #[cfg(test)]
@@ -149,7 +186,7 @@ mod tests {
     #[test]
     fn null_is_an_argument_and_nothing_is_none() {
         let read = |body: Value| serde_json::from_value::<AppendRequest>(body).unwrap();
-        assert_eq!(read(json!({"args": null})), AppendRequest { args: Some(Value::Null), blocks: None });
+        assert_eq!(read(json!({"args": null})), AppendRequest { args: Some(Value::Null), ..AppendRequest::default() });
         assert_eq!(read(json!({})), AppendRequest::default());
         assert_eq!(read(json!({"blocks": [null]})).blocks, Some(vec![Value::Null]));
         assert!(serde_json::from_value::<AppendRequest>(json!({"arg": 1})).is_err());

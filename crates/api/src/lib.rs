@@ -24,7 +24,7 @@ pub use account::{
 pub use base64_bytes::Base64;
 pub use domain::{
     AppendRequest, AppendView, AppendedBlockView, BlockList, BlockView, DomainList, DomainRequest, DomainView,
-    TrustPolicy,
+    StateRequest, StateView, TrustPolicy,
 };
 pub use file::{Directory, DirectoryEntry, EntryKind, FileAttribute, NewImageView, RenameRequest, VolumeView};
 pub use problem::{Code, Problem};

@@ -127,7 +127,11 @@ pub(crate) fn recording(recording: Option<Bytes>) -> Option<api::Base64> {
 }
 
 pub(crate) fn witnesses(witnesses: &[Witness]) -> Vec<serde_json::Value> {
-    witnesses.iter().map(|witness| serde_json::json!(witness)).collect()
+    witnesses.iter().map(witness).collect()
+}
+
+pub(crate) fn witness(witness: &Witness) -> serde_json::Value {
+    serde_json::json!(witness)
 }
 
 pub(crate) fn proof(bundle: ProofBundle) -> api::ProofView {
@@ -415,6 +419,7 @@ pub(crate) fn appended(appended: Appended) -> api::AppendView {
         block: block(appended.block),
         log: appended.log,
         usage: usage(&appended.usage),
+        recording: recording(appended.recording),
     });
     api::AppendView {
         domain: appended.domain.id.to_string(),

@@ -55,7 +55,7 @@ impl Engine {
         let program = self.visible(&request.caller, Scope::Prove, request.program).await?;
         inner.check_room()?;
         if request.record {
-            inner.may_record(&request.caller, &program)?;
+            inner.may_record(&request.caller, &program.owner)?;
         }
         let owner = request.caller.owner.clone();
         let kind = request.kind.unwrap_or_else(|| inner.provers.default_kind(&owner, program.backend));

@@ -1,6 +1,7 @@
 //! Blocks: the domain's controller says yes, the store appends, and there is a new root.
 
-use coprocessor_sandbox::{Export, RunError, Usage};
+use bytes::Bytes;
+use coprocessor_sandbox::{Export, Recorder, RunError, Usage};
 use coprocessor_store::{
     AppendBlocks, Block, Cursor, Domain, MAX_PAYLOAD, NewBlock, Page, Scope, StoreError, TrustPolicy,
 };
@@ -39,6 +40,8 @@ pub struct AppendedBlock {
     pub log: Vec<String>,
     /// What it used.
     pub usage: Usage,
+    /// The recording of its run, where it was asked for.
+    pub recording: Option<Bytes>,
 }
 
 /// What `validate_block` returns for a block that may be appended.
@@ -55,6 +58,7 @@ struct Passed {
     block: NewBlock,
     log: Vec<String>,
     usage: Usage,
+    recording: Option<Bytes>,
 }
 
 impl Engine {
@@ -71,6 +75,30 @@ impl Engine {
         domain: DomainId,
         args: Vec<Value>,
     ) -> Result<Appended, EngineError> {
+        self.append(caller, domain, args, false).await
+    }
+
+    /// As [`Engine::append_blocks`] for one block, and records the controller's run: the recording is with the block, or with the
+    /// controller's failure.
+    ///
+    /// # Errors
+    /// Besides, where nothing is to be recorded here.
+    pub async fn recorded_append(
+        &self,
+        caller: &Caller,
+        domain: DomainId,
+        args: Value,
+    ) -> Result<Appended, EngineError> {
+        self.append(caller, domain, vec![args], true).await
+    }
+
+    async fn append(
+        &self,
+        caller: &Caller,
+        domain: DomainId,
+        args: Vec<Value>,
+        record: bool,
+    ) -> Result<Appended, EngineError> {
         caller.require(Scope::Deploy)?;
         if !(1..=MAX_APPEND).contains(&args.len()) {
             let message = format!("1 to {MAX_APPEND} blocks are appended at once, got {}", args.len());
@@ -81,15 +109,16 @@ impl Engine {
         if !caller.owns(&domain.owner) {
             return Err(EngineError::NotDomainOwner { domain: domain.name });
         }
+        let recorder = inner.dry_recorder(caller, &domain.owner, record)?;
         inner.check_room()?;
-        let passed = inner.validate(&domain, args).await?;
-        let (blocks, accounts): (Vec<_>, Vec<_>) =
-            passed.into_iter().map(|Passed { block, log, usage }| (block, (log, usage))).unzip();
-        let appended = inner.append(&domain, blocks).await?;
+        let passed = inner.validate(&domain, args, recorder).await?;
+        let account = |Passed { block, log, usage, recording }| (block, (log, usage, recording));
+        let (blocks, accounts): (Vec<_>, Vec<_>) = passed.into_iter().map(account).unzip();
+        let appended = inner.append_passed(&domain, blocks).await?;
         let first = appended.first().ok_or_else(|| EngineError::Internal("the store appended nothing".into()))?;
         let previous = inner.root_before(first.version).await?;
         tracing::debug!(domain = %domain.id, name = domain.name, blocks = appended.len(), first = first.number, "blocks appended");
-        let with_account = |(block, (log, usage))| AppendedBlock { block, log, usage };
+        let with_account = |(block, (log, usage, recording))| AppendedBlock { block, log, usage, recording };
         let blocks = appended.into_iter().zip(accounts).map(with_account).collect();
         Ok(Appended { domain, previous, blocks })
     }
@@ -151,13 +180,19 @@ impl Engine {
 }
 
 impl Inner {
-    /// Runs `validate_block` for each of `args`. The first refusal in their order refuses all.
-    async fn validate(self: &Arc<Self>, domain: &Domain, args: Vec<Value>) -> Result<Vec<Passed>, EngineError> {
+    /// Runs `validate_block` for each of `args`. The first refusal in their order refuses all. A recorder is for one run.
+    async fn validate(
+        self: &Arc<Self>,
+        domain: &Domain,
+        args: Vec<Value>,
+        recorder: Option<Recorder>,
+    ) -> Result<Vec<Passed>, EngineError> {
         let root = self.current_root().await?.root;
         let count = args.len();
+        let recorder = &recorder;
         let runs = args.into_iter().enumerate().map(|(index, args)| async move {
             let which = if count == 1 { String::new() } else { format!("block {index} of the request: ") };
-            self.validate_one(domain, root, args, &which).await
+            self.validate_one(domain, root, args, recorder.clone(), &which).await
         });
         stream::iter(runs).buffered(self.config.workers.controllers.max(1)).try_collect().await
     }
@@ -167,6 +202,7 @@ impl Inner {
         domain: &Domain,
         root: Root,
         args: Value,
+        recorder: Option<Recorder>,
         which: &str,
     ) -> Result<Passed, EngineError> {
         let call = ControllerCall {
@@ -175,13 +211,15 @@ impl Inner {
             export: Export::ValidateBlock,
             args: told(domain, args),
             root,
-            recorder: None,
+            recorder: recorder.clone(),
         };
         let ControllerRun { run, store_away, .. } = self.run_controller(call).await?;
+        let recording = self.dry_recording(recorder.as_ref(), &run, domain.controller).await?;
         let refused = |reason: String| EngineError::BlockRefused {
             domain: domain.name.clone(),
             reason: format!("{which}{reason}"),
             log: run.log.clone(),
+            recording: recording.clone(),
         };
         let result = match run.result {
             Ok(result) => result,
@@ -190,7 +228,7 @@ impl Inner {
             Err(error @ RunError::BadResult { .. }) => return Err(refused(error.to_string())),
             Err(error) => {
                 let message = format!("{which}{error}");
-                return Err(EngineError::Guest { code: error.code(), message, log: run.log, recording: None });
+                return Err(EngineError::Guest { code: error.code(), message, log: run.log, recording });
             }
         };
         let Validated { number, root, payload } = read(result).map_err(refused)?;
@@ -201,10 +239,10 @@ impl Inner {
             TrustPolicy::ControllerOnly => TrustId::default(),
         };
         let block = NewBlock { number, state_root: root, payload: payload.into(), trust };
-        Ok(Passed { block, log: run.log, usage: run.usage })
+        Ok(Passed { block, log: run.log, usage: run.usage, recording })
     }
 
-    async fn append(&self, domain: &Domain, blocks: Vec<NewBlock>) -> Result<Vec<Block>, EngineError> {
+    async fn append_passed(&self, domain: &Domain, blocks: Vec<NewBlock>) -> Result<Vec<Block>, EngineError> {
         let appended = self.store.append_blocks(domain.id, blocks).await;
         // Whoever asks for a root from here on gets the one that was made, or a later one.
         self.newest.forget();

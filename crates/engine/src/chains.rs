@@ -226,7 +226,7 @@ async fn what_the_controller_does_not_let_pass_is_refused_with_its_log() {
     let chain = Chain::new(&[]).await;
     let before = chain.current().await;
     let refused = chain.try_append(vec![json!(1)]).await.unwrap_err();
-    let EngineError::BlockRefused { domain, reason, log } = &refused else { panic!("{refused}") };
+    let EngineError::BlockRefused { domain, reason, log, .. } = &refused else { panic!("{refused}") };
     assert_eq!((domain.as_str(), reason.as_str()), ("chain", "no such block on this chain"));
     assert_eq!(log[0], "looking at it");
     assert!(log[1].contains("set_raw_storage refused") && log[1].contains("no files"), "{log:?}");

@@ -66,7 +66,7 @@ pub struct CallReport {
 /// What to run without a task.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct DryRun {
-    /// Arguments for `get_witnesses`.
+    /// Arguments for `get_witnesses`, or for a domain's `get_state_proof`.
     pub args: Value,
     /// The root to pin to; the current one by default.
     pub root: Option<Root>,
@@ -96,7 +96,7 @@ impl Engine {
         program: &Program,
         request: DryRun,
     ) -> Result<WitnessReport, EngineError> {
-        let recorder = self.dry_recorder(caller, program, request.record)?;
+        let recorder = self.inner.dry_recorder(caller, &program.owner, request.record)?;
         let root = self.inner.pin(request.root).await?;
         let run = self.run(program, Export::GetWitnesses, request.args, root, recorder.clone()).await?;
         let ControllerRun { run, store_away, .. } = run;
@@ -109,13 +109,6 @@ impl Engine {
             recording: recording.clone(),
         })?;
         Ok(WitnessReport { root, witnesses, log: run.log, usage: run.usage, recording })
-    }
-
-    fn dry_recorder(&self, caller: &Caller, program: &Program, record: bool) -> Result<Option<Recorder>, EngineError> {
-        if !record {
-            return Ok(None);
-        }
-        self.inner.may_record(caller, program).map(|()| Some(self.inner.new_recorder()))
     }
 
     /// Runs `get_witnesses` and then the circuit, without proving.
@@ -195,7 +188,7 @@ impl Engine {
         let root = self.inner.current_root().await?.root;
         let _turn = self.inner.turns.take(program.id).await;
         for conflicts in 1..=CONFLICTS {
-            let recorder = self.dry_recorder(caller, &program, record)?;
+            let recorder = self.inner.dry_recorder(caller, &program.owner, record)?;
             let run = self.run(&program, Export::Entrypoint, args.clone(), root, recorder.clone()).await;
             if matches!(run, Err(EngineError::VolumeBusy(_))) {
                 conflict_pause(conflicts).await;
@@ -245,7 +238,8 @@ fn recorded(error: EngineError, recording: &Option<Bytes>) -> EngineError {
     }
 }
 
-fn failed(error: &RunError, log: &[String], store_away: bool, recording: Option<Bytes>) -> EngineError {
+/// What a run's failure is for whoever asked for it.
+pub(crate) fn failed(error: &RunError, log: &[String], store_away: bool, recording: Option<Bytes>) -> EngineError {
     if store_away {
         return StoreError::Unavailable(error.to_string().into()).into();
     }

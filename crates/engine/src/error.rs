@@ -102,6 +102,8 @@ pub enum EngineError {
         reason: String,
         /// What it logged.
         log: Vec<String>,
+        /// The recording of its run, where it was asked for.
+        recording: Option<Bytes>,
     },
     /// The block's payload is too long.
     #[error("the payload of block {number} of domain {domain} has {got} bytes, at most {MAX_PAYLOAD} are kept")]

@@ -116,7 +116,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> HostError {
 }
 
 /// What a domain's controller returned, if that is a proof of its own domain's state.
-fn proof(domain: &Domain, result: Option<Value>) -> Result<StateProof, String> {
+pub(crate) fn proof(domain: &Domain, result: Option<Value>) -> Result<StateProof, String> {
     let result = result.ok_or("its controller returned nothing; expected a state proof")?;
     let proof: StateProof =
         serde_json::from_value(result).map_err(|error| format!("its controller returned no state proof: {error}"))?;

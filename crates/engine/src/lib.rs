@@ -41,6 +41,7 @@ mod recent;
 mod recordings;
 mod roots;
 mod runner;
+mod state_runs;
 mod step;
 #[cfg(test)]
 mod testing;
@@ -80,6 +81,7 @@ pub use pool::{NodeView, PoolSettings, ProverPool, ProverSource};
 pub use provers::NodeRegistration;
 pub use roots::{Opened, OpenedInstance, Transition};
 pub use runner::Running;
+pub use state_runs::StateReport;
 pub use upkeep::{Collection, StorageReport};
 pub use verification::{ClaimKey, ProofBundle, ProofClaim, Verdict};
 pub use watch::Watch;

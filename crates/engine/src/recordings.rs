@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use coprocessor_sandbox::{Recorder, Recording, RecordingError, Run};
-use coprocessor_store::{Program, Scope, Stage, StoreError, Task, TaskRecording};
-use coprocessor_types::{BlobDigest, TaskId};
+use coprocessor_store::{Scope, Stage, StoreError, Task, TaskRecording};
+use coprocessor_types::{BlobDigest, OwnerId, TaskId};
 
 use crate::{Caller, Engine, EngineError, Inner, Recordings};
 
@@ -32,12 +32,12 @@ impl Engine {
 }
 
 impl Inner {
-    /// Refuses recording what is not the caller's to look into: a run reads what only the program's owner may.
-    pub(crate) fn may_record(&self, caller: &Caller, program: &Program) -> Result<(), EngineError> {
+    /// Refuses recording what is not the caller's to look into: a run reads what only the program's or the domain's owner may.
+    pub(crate) fn may_record(&self, caller: &Caller, owner: &OwnerId) -> Result<(), EngineError> {
         if self.config.recordings.which == Recordings::Never {
             return Err(EngineError::RecordingsOff);
         }
-        if caller.owns(&program.owner) { Ok(()) } else { Err(EngineError::Forbidden { scope: Scope::Admin }) }
+        if caller.owns(owner) { Ok(()) } else { Err(EngineError::Forbidden { scope: Scope::Admin }) }
     }
 
     /// For the next run of a task's controller, if any of it may be kept.
@@ -50,7 +50,20 @@ impl Inner {
         wanted.then(|| self.new_recorder())
     }
 
-    pub(crate) fn new_recorder(&self) -> Recorder {
+    /// For a run that is no task's, if it is to be recorded and may be.
+    pub(crate) fn dry_recorder(
+        &self,
+        caller: &Caller,
+        owner: &OwnerId,
+        record: bool,
+    ) -> Result<Option<Recorder>, EngineError> {
+        if !record {
+            return Ok(None);
+        }
+        self.may_record(caller, owner).map(|()| Some(self.new_recorder()))
+    }
+
+    fn new_recorder(&self) -> Recorder {
         Recorder::new(self.config.recordings.bytes)
     }
 
@@ -83,7 +96,7 @@ impl Inner {
         Ok(self.store.program(task.program).await?.is_some_and(|program| program.owner == task.owner))
     }
 
-    /// What a dry run recorded, with the controller that ran.
+    /// What such a run recorded, with the controller that ran.
     pub(crate) async fn dry_recording(
         &self,
         recorder: Option<&Recorder>,

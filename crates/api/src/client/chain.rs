@@ -3,7 +3,7 @@
 use super::{Client, ClientError, Page, exchange, exchange::Patience, octets};
 use crate::{
     AppendRequest, AppendView, BlockList, BlockView, DomainList, DomainRequest, DomainView, InstanceView, OpeningView,
-    RootList, RootView, TransitionList,
+    RootList, RootView, StateRequest, StateView, TransitionList,
 };
 use bytes::Bytes;
 use coprocessor_types::{BlockNumber, Root};
@@ -61,6 +61,14 @@ impl Client {
     /// See [`ClientError`]; problems `block_refused` with the controller's log, `block_taken` with the block that is there.
     pub async fn append(&self, domain: &str, request: &AppendRequest) -> Result<AppendView, ClientError> {
         self.exchange.post(&["domains", domain, "blocks"], request).await
+    }
+
+    /// Has the domain's controller prove state, for its owner: what programs ask it for in the middle of their runs.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a problem with the controller's own code and log.
+    pub async fn prove_state(&self, domain: &str, request: &StateRequest) -> Result<StateView, ClientError> {
+        self.exchange.post(&["domains", domain, "state-proof"], request).await
     }
 
     /// A page of a domain's blocks, highest number first.

@@ -1,10 +1,13 @@
 //! `domains`: the chains that roots commit to, and their blocks.
 
-use super::json_argument::json_argument;
+use super::{
+    dry_run::{self, Record},
+    json_argument::json_argument,
+};
 use crate::{context::Context, error::CliError, local, output::Output, text};
 use clap::Subcommand;
 use coprocessor_api::{
-    AppendRequest, AppendView, Base64, BlockView, DomainRequest, DomainView, TrustPolicy,
+    AppendRequest, AppendView, Base64, BlockView, DomainRequest, DomainView, StateRequest, TrustPolicy,
     client::{Client, Page},
 };
 use coprocessor_types::{BlockNumber, OwnerId, Root};
@@ -37,6 +40,8 @@ enum DomainsCommand {
     },
     /// Have the domain's controller check blocks, and append those it lets pass: all, or none
     Append(Append),
+    /// Have the domain's controller prove state, as programs ask it to; for the domain's owner
+    ProveState(ProveState),
     /// List a domain's blocks, highest number first
     Blocks {
         /// The domain's name or id
@@ -91,6 +96,23 @@ struct Append {
     /// A list of arguments, one for each of several blocks: JSON, @FILE, or @- for standard input
     #[arg(long, value_name = "JSON", value_parser = json_list, conflicts_with = "args")]
     blocks: Option<JsonList>,
+    /// Write a recording of one block's run to this file, for `cargo coprocessor replay`, also where it is refused
+    #[arg(long, value_name = "FILE", conflicts_with = "blocks")]
+    record: Option<PathBuf>,
+}
+
+#[derive(clap::Args, Debug)]
+struct ProveState {
+    /// The domain's name or id
+    domain: String,
+    /// Arguments for the controller's `get_state_proof`: JSON, @FILE, or @- for standard input
+    #[arg(long, value_name = "JSON", value_parser = json_argument, default_value = "null", hide_default_value = true)]
+    args: Value,
+    /// Root to pin to, in hex [default: the current one]
+    #[arg(long)]
+    root: Option<Root>,
+    #[command(flatten)]
+    record: Record,
 }
 
 /// Several values; of a type of its own, so that it is one argument.
@@ -123,11 +145,8 @@ impl Domains {
                     format!("domain {} now has controller {}", text::printable(&domain.name), domain.controller)
                 })
             }
-            DomainsCommand::Append(Append { domain, args, blocks }) => {
-                let request = AppendRequest { args, blocks: blocks.map(|JsonList(blocks)| blocks) };
-                let appended = client.append(&domain, &request).await?;
-                out.result(&appended, || describe_append(out, &domain, &appended))
-            }
+            DomainsCommand::Append(append) => append.run(context, &client).await,
+            DomainsCommand::ProveState(prove) => prove.run(context, &client).await,
             DomainsCommand::Blocks { domain, list: List { limit, cursor } } => {
                 let list = client.blocks(&domain, &Page { cursor, limit }).await?;
                 out.result(&list, || block_table(out, &list.items) + &text::more(list.next.as_deref()))
@@ -158,6 +177,37 @@ impl Add {
             out.note("it was registered already");
         }
         out.result(&registered.domain, || describe(out, &registered.domain))
+    }
+}
+
+impl Append {
+    async fn run(self, context: &Context, client: &Client) -> Result<(), CliError> {
+        let (out, domain, record) = (&context.out, self.domain, Record::to(self.record));
+        let blocks = self.blocks.map(|JsonList(blocks)| blocks);
+        let request = AppendRequest { args: self.args, blocks, record: record.is_wanted() };
+        let appended = client.append(&domain, &request).await;
+        let appended = record.keep(context, appended, |appended| match appended.blocks.first_mut() {
+            Some(block) => block.recording.take(),
+            None => None,
+        })?;
+        out.result(&appended, || describe_append(out, &domain, &appended))
+    }
+}
+
+impl ProveState {
+    async fn run(self, context: &Context, client: &Client) -> Result<(), CliError> {
+        let (out, root) = (&context.out, self.root.map(|root| root.to_string()));
+        let request = StateRequest { args: self.args, root, record: self.record.is_wanted() };
+        let view = client.prove_state(&self.domain, &request).await;
+        let view = self.record.keep(context, view, |view| view.recording.take())?;
+        out.result(&view, || {
+            dry_run::log(out, &view.log)
+                + &out.fields([
+                    ("root", view.root.clone()),
+                    ("proof", dry_run::describe(&view.witness)),
+                    ("used", dry_run::usage(&view.usage)),
+                ])
+        })
     }
 }
 

@@ -51,7 +51,7 @@ struct Run {
 }
 
 #[derive(clap::Args, Debug)]
-struct Record {
+pub(super) struct Record {
     /// Write a recording of the controller's run to this file, for `cargo coprocessor replay`, also where it fails
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -60,20 +60,28 @@ struct Record {
 impl Run {
     fn request(&self) -> ExecuteRequest {
         let root = self.root.map(|root| root.to_string());
-        ExecuteRequest { args: self.args.clone(), root, record: self.record.record.is_some() }
+        ExecuteRequest { args: self.args.clone(), root, record: self.record.is_wanted() }
     }
 }
 
 impl Record {
+    pub(super) fn to(record: Option<PathBuf>) -> Self {
+        Self { record }
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// Writes the recording that came with an answer, and takes it out of what is shown.
-    fn keep<T>(
+    pub(super) fn keep<T>(
         &self,
         context: &Context,
         mut answer: Result<T, ClientError>,
-        recording: fn(&mut T) -> &mut Option<Base64>,
+        recording: fn(&mut T) -> Option<Base64>,
     ) -> Result<T, CliError> {
         let recorded = match &mut answer {
-            Ok(view) => recording(view).take(),
+            Ok(view) => recording(view),
             Err(ClientError::Problem(problem)) => problem.recording.take(),
             Err(_) => None,
         };
@@ -91,7 +99,7 @@ impl Witness {
         let client = context.client()?;
         let program = self.run.program.find(context, &client).await?;
         let view = client.witness(&program, &self.run.request()).await;
-        let view = self.run.record.keep(context, view, |view| &mut view.recording)?;
+        let view = self.run.record.keep(context, view, |view| view.recording.take())?;
         let out = &context.out;
         out.result(&view, || {
             let mut text = log(out, &view.log);
@@ -110,7 +118,7 @@ impl Execute {
         let client = context.client()?;
         let program = self.run.program.find(context, &client).await?;
         let view = client.execute(&program, &self.run.request()).await;
-        let view = self.run.record.keep(context, view, |view| &mut view.recording)?;
+        let view = self.run.record.keep(context, view, |view| view.recording.take())?;
         let out = &context.out;
         out.result(&view, || {
             log(out, &view.log)
@@ -128,11 +136,11 @@ impl Call {
     pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
         let client = context.client()?;
         let program = self.program.find(context, &client).await?;
-        let view = match self.record.record {
-            Some(_) => client.recorded_call(&program, &self.args).await,
-            None => client.call(&program, &self.args).await,
+        let view = match self.record.is_wanted() {
+            true => client.recorded_call(&program, &self.args).await,
+            false => client.call(&program, &self.args).await,
         };
-        let view = self.record.keep(context, view, |view| &mut view.recording)?;
+        let view = self.record.keep(context, view, |view| view.recording.take())?;
         let out = &context.out;
         out.result(&view, || {
             let result = serde_json::to_string_pretty(&view.result).unwrap_or_default();
@@ -141,11 +149,11 @@ impl Call {
     }
 }
 
-fn log(out: &Output, lines: &[String]) -> String {
+pub(super) fn log(out: &Output, lines: &[String]) -> String {
     lines.iter().map(|line| out.paint(Tone::Quiet, format_args!("  | {}\n", text::printable(line)))).collect()
 }
 
-fn usage(usage: &SandboxUsage) -> String {
+pub(super) fn usage(usage: &SandboxUsage) -> String {
     let network = match usage.network_calls {
         0 => String::new(),
         calls => format!(
@@ -165,7 +173,7 @@ fn usage(usage: &SandboxUsage) -> String {
     )
 }
 
-fn describe(element: &Value) -> String {
+pub(super) fn describe(element: &Value) -> String {
     match serde_json::from_value(element.clone()) {
         Ok(WitnessElement::Data(data)) => text::bytes(&data),
         Ok(WitnessElement::StateProof(proof)) => format!(

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use coprocessor_api::{Code, Problem};
+use coprocessor_api::{Base64, Code, Problem};
 use coprocessor_merkle::{
     Key, Opening, Place as Stands, Tree, Value as Leaf, block_key, block_value, domain_key, domain_value, instance_key,
 };
@@ -122,7 +122,7 @@ fn place(twist: Twist) -> (Place, Seen) {
         let seen = Arc::clone(&seen);
         move |body: Bytes| seen.lock().unwrap().push(format!("{what} {}", String::from_utf8_lossy(&body)))
     };
-    let (added, appended) = (note("add"), note("append"));
+    let (added, appended, proved) = (note("add"), note("append"), note("prove"));
     let twisted = move |mut value: Value| {
         twist(&mut value);
         Json(value)
@@ -141,13 +141,23 @@ fn place(twist: Twist) -> (Place, Seen) {
             "/domains/ethereum/blocks",
             get(async || Json(json!({"items": [block(2), block(1), block(0)], "next": null}))).post(
                 async move |body: Bytes| {
-                    let refused = String::from_utf8_lossy(&body).contains("wrong");
+                    let text = String::from_utf8_lossy(&body);
+                    let (refused, recorded) = (text.contains("wrong"), text.contains("record"));
                     appended(body);
-                    append(refused)
+                    append(refused, recorded)
                 },
             ),
         )
         .route("/domains/ethereum/blocks/{number}", get(async |Path(number): Path<u64>| Json(block(number))))
+        .route(
+            "/domains/ethereum/state-proof",
+            axum::routing::post(async move |body: Bytes| {
+                proved(body);
+                Json(json!({"root": root_of(3), "log": ["asked the chain"], "usage": usage(), "recording": RECORDING,
+                    "witness": {"StateProof": {"domain": domain_id().0, "number": 1, "state_root": vec![7; 32], "payload": [1],
+                        "proof": [1, 2]}}}))
+            }),
+        )
         .route("/domains/ethereum/latest", get(async || Json(block(2))))
         .route("/domains/{other}", get(async || problem(Code::UnknownDomain, "there is no such domain")))
         .route("/roots", get(async || Json(json!({"items": [root(&root_of(0).to_string(), 0, None), root(&root_of(1).to_string(), 1, Some(0))], "next": 1}))))
@@ -166,14 +176,24 @@ fn place(twist: Twist) -> (Place, Seen) {
     (place, seen)
 }
 
-fn append(refused: bool) -> Response {
+/// What stands for one here, in base64.
+const RECORDING: &str = "cmVjb3JkZWQ=";
+
+fn usage() -> Value {
+    json!({"fuel": 1, "wall_clock_us": 2, "memory_bytes": 3, "host_calls": 4})
+}
+
+fn append(refused: bool, recorded: bool) -> Response {
     if refused {
         let mut problem = Problem::new(Code::BlockRefused, "domain ethereum takes no such block: the hash differs");
         problem.log = vec!["looking at it".into()];
+        problem.recording = recorded.then(|| Base64(b"recorded".to_vec()));
         return respond(&problem);
     }
-    let usage = json!({"fuel": 1, "wall_clock_us": 2, "memory_bytes": 3, "host_calls": 4});
-    let appended = json!({"block": block(2), "log": ["looks good"], "usage": usage});
+    let mut appended = json!({"block": block(2), "log": ["looks good"], "usage": usage()});
+    if recorded {
+        appended["recording"] = RECORDING.into();
+    }
     let view = json!({"domain": domain_id(), "previous_root": root_of(2), "root": root_of(3), "blocks": [appended]});
     (StatusCode::CREATED, Json(view)).into_response()
 }
@@ -267,6 +287,35 @@ fn a_block_is_refused_with_the_controllers_log() {
         let ran = place.run(&[&["domains", "append", "ethereum"], wrong].concat());
         assert_eq!(ran.code, 2, "{}", ran.all());
     }
+}
+
+/// Into a file, and not into what is shown; also where there is nothing else.
+#[test]
+fn a_controllers_run_is_recorded() {
+    let (place, seen) = place(|_| {});
+    let root = root_of(2).to_string();
+    let commands: &[(&[&str], i32, &str)] = &[
+        (&["domains", "append", "ethereum", "--args", "7"], 0, r#"append {"args":7,"record":true}"#),
+        (&["domains", "append", "ethereum", "--args", r#""wrong""#], 4, r#"append {"args":"wrong","record":true}"#),
+        (
+            &["domains", "prove-state", "ethereum", "--args", "[1]", "--root", &root],
+            0,
+            &format!(r#"prove {{"args":[1],"root":"{root}","record":true}}"#),
+        ),
+    ];
+    for (at, (command, code, sent)) in commands.iter().enumerate() {
+        let file = format!("run{at}.jsonl");
+        let ran = place.run(&[command, &["--record", &file][..]].concat());
+        assert_eq!(ran.code, *code, "{command:?}: {}", ran.all());
+        assert_eq!(std::fs::read_to_string(place.path().join(&file)).unwrap(), "recorded");
+        assert!(!ran.stdout.contains(RECORDING) && ran.stderr.contains(&file), "{}", ran.all());
+        assert_eq!(seen.lock().unwrap().last().unwrap(), sent);
+    }
+    let ran = place.run(&["domains", "prove-state", "ethereum"]);
+    assert!(ran.stdout.contains("state of domain") && ran.stdout.contains("| asked the chain"), "{}", ran.all());
+    assert_eq!(seen.lock().unwrap().last().unwrap(), r#"prove {"args":null}"#);
+    let ran = place.run(&["domains", "append", "ethereum", "--blocks", "[1]", "--record", "run.jsonl"]);
+    assert_eq!(ran.code, 2, "{}", ran.all());
 }
 
 /// Each a service that shows something that is not so.

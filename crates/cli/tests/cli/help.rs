@@ -42,6 +42,7 @@ fn help_of_each_command() {
         &["domains"],
         &["domains", "add"],
         &["domains", "append"],
+        &["domains", "prove-state"],
         &["roots"],
         &["roots", "transitions"],
         &["opening"],

@@ -8,14 +8,16 @@ use axum::{
 };
 use coprocessor_api::{
     AppendRequest, AppendView, BlockList, BlockView, Code, DomainList, DomainRequest, DomainView, Problem,
+    StateRequest, StateView,
 };
-use coprocessor_engine::{Engine, Registered};
+use coprocessor_engine::{DryRun, Engine, Registered};
 use coprocessor_store::Cursor;
+use coprocessor_types::Witness;
 use serde::Deserialize;
 
 use super::{
     auth::Who,
-    extract::{Body, Params, PathBlock, PathDomain, Raw, limit, root_parameter},
+    extract::{Body, Params, PathBlock, PathDomain, Raw, limit, root, root_parameter},
     problem::Failure,
     programs::blob,
 };
@@ -134,18 +136,47 @@ pub(super) async fn append(
     PathDomain(id): PathDomain,
     Body(request): Body<AppendRequest>,
 ) -> Result<Response, Failure> {
-    let args = match (request.args, request.blocks) {
-        (Some(args), None) => vec![args],
-        (None, Some(blocks)) => blocks,
-        (Some(_), Some(_)) | (None, None) => {
+    let appended = match (request.args, request.blocks, request.record) {
+        (Some(args), None, false) => engine.append_blocks(&caller, id, vec![args]).await?,
+        (Some(args), None, true) => engine.recorded_append(&caller, id, args).await?,
+        (None, Some(blocks), false) => engine.append_blocks(&caller, id, blocks).await?,
+        (None, Some(_), true) => {
+            let detail = "one block is recorded at a time: give its arguments in `args`";
+            return Err(Failure::new(Code::InvalidBody, detail));
+        }
+        (Some(_), Some(_), _) | (None, None, _) => {
             let detail = "give either `args`, the arguments of one block, or `blocks`, a list of the arguments of each";
             return Err(Failure::new(Code::InvalidBody, detail));
         }
     };
-    let appended = engine.append_blocks(&caller, id, args).await?;
     let first = appended.blocks.first().map_or(0, |appended| appended.block.number);
     let location = format!("/api/v1/domains/{}/blocks/{first}", appended.domain.name);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(convert::appended(appended))).into_response())
+}
+
+/// Have the domain's controller prove state.
+///
+/// It is what programs ask for with `get_state_proof` in the middle of their runs, without a program. Nothing is kept. Takes the
+/// domain's owner with the scope `deploy`, or the scope `admin`.
+#[utoipa::path(post, path = "/api/v1/domains/{domain}/state-proof", tag = "domains", params(("domain" = String, Path)),
+    request_body = StateRequest,
+    responses((status = 200, body = StateView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn prove_state(
+    State(engine): State<Engine>,
+    Who(caller): Who,
+    PathDomain(id): PathDomain,
+    Body(request): Body<StateRequest>,
+) -> Result<Json<StateView>, Failure> {
+    let run = DryRun { args: request.args, root: root(request.root.as_deref())?, record: request.record };
+    let report = engine.prove_state(&caller, id, run).await?;
+    Ok(Json(StateView {
+        root: report.root.to_string(),
+        witness: convert::witness(&Witness::StateProof(report.proof)),
+        log: report.log,
+        usage: convert::usage(&report.usage),
+        recording: convert::recording(report.recording),
+    }))
 }
 
 /// List a domain's blocks, highest number first.

@@ -160,6 +160,7 @@ fn gated_routes() -> OpenApiRouter<Service> {
         .routes(routes!(domains::show))
         .routes(routes!(domains::controller, domains::set_controller))
         .routes(routes!(domains::append, domains::blocks))
+        .routes(routes!(domains::prove_state))
         .routes(routes!(domains::block))
         .routes(routes!(domains::latest))
         .routes(routes!(roots::list))

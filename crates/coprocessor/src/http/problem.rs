@@ -148,9 +148,10 @@ impl From<EngineError> for Failure {
                 failure.0.problem.block = block.map(|block| Box::new(convert::block(*block)));
                 return failure;
             }
-            EngineError::BlockRefused { log, .. } => {
+            EngineError::BlockRefused { log, recording, .. } => {
                 let mut failure = Self::new(Code::BlockRefused, detail);
                 failure.0.problem.log = log;
+                failure.0.problem.recording = convert::recording(recording);
                 return failure;
             }
             EngineError::InvalidImage(_) => Code::InvalidImage,

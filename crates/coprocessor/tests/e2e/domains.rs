@@ -27,10 +27,15 @@ fn payload(number: u64) -> Vec<u8> {
     format!("block {number}").into_bytes()
 }
 
+/// What a controller says of a block's state.
+pub(crate) fn state_proof(number: u64) -> Value {
+    let (domain, root, payload) = (DomainId::derive(NAME), state_root(number), payload(number));
+    json!({"domain": domain.0, "number": number, "state_root": root, "payload": payload, "proof": []})
+}
+
 /// What a controller's witness says of a block.
 fn witness(number: u64) -> Value {
-    let (domain, root, payload) = (DomainId::derive(NAME), state_root(number), payload(number));
-    json!([{"StateProof": {"domain": domain.0, "number": number, "state_root": root, "payload": payload, "proof": []}}])
+    json!([{"StateProof": state_proof(number)}])
 }
 
 /// Registers the domain [`NAME`], which takes every block.
@@ -47,11 +52,11 @@ pub(crate) async fn register(service: &Service) {
 
 /// A request to append a block to it.
 pub(crate) fn one_block(number: u64) -> AppendRequest {
-    AppendRequest { args: Some(args(number)), blocks: None }
+    AppendRequest { args: Some(args(number)), ..AppendRequest::default() }
 }
 
 async fn append(service: &Service, numbers: impl IntoIterator<Item = u64>) -> AppendView {
-    let request = AppendRequest { args: None, blocks: Some(numbers.into_iter().map(args).collect()) };
+    let request = AppendRequest { blocks: Some(numbers.into_iter().map(args).collect()), ..AppendRequest::default() };
     service.client().append(NAME, &request).await.unwrap()
 }
 

@@ -103,6 +103,32 @@ pub(crate) fn echo() -> Vec<u8> {
     .unwrap()
 }
 
+/// A domain's controller that asks an address before it gives back what it is called with; a block told of in less than ten bytes is
+/// refused.
+pub(crate) fn asking_echo(url: &str) -> Vec<u8> {
+    let request = format!(r#"{{"url":"{url}"}}"#);
+    wat::parse_str(format!(
+        r#"(module
+        (import "valence" "args" (func $args (param i32) (result i32)))
+        (import "valence" "ret" (func $ret (param i32 i32) (result i32)))
+        (import "valence" "panic" (func $panic (param i32 i32)))
+        (import "valence" "http" (func $http (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 10)
+        (data (i32.const 0) "no such block")
+        (data (i32.const 64) "{}")
+        (func $echo (local $len i32)
+          (if (i32.lt_s (call $http (i32.const 64) (i32.const {}) (i32.const 65536)) (i32.const 0)) (then (unreachable)))
+          (local.set $len (call $args (i32.const 1024)))
+          (if (i32.lt_s (local.get $len) (i32.const 10)) (then (call $panic (i32.const 0) (i32.const 13)) (unreachable)))
+          (drop (call $ret (i32.const 1024) (local.get $len))))
+        (func (export "validate_block") (call $echo))
+        (func (export "get_state_proof") (call $echo)))"#,
+        request.replace('"', "\\\""),
+        request.len()
+    ))
+    .unwrap()
+}
+
 /// A controller whose both exports send the HTTP request in their arguments so often, and return the answer; or panic with the
 /// reason why there is none.
 pub(crate) fn asker(times: usize) -> Vec<u8> {

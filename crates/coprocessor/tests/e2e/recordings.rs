@@ -1,7 +1,8 @@
 //! Recording what controllers ask and are answered, and running that again.
 
 use crate::{
-    guests::{COUNT_FILE, controller_that, counter, hello_circuit},
+    domains::{self, state_proof},
+    guests::{COUNT_FILE, asking_echo, controller_that, counter, hello_circuit},
     service::{Service, deployment, json_of, until},
 };
 use coprocessor_api::{Base64, TaskState};
@@ -186,4 +187,66 @@ async fn the_operator_says_what_is_recorded() {
     until("it is in the log", || async { service.log().contains("a run's recording was not kept") }).await;
     let dry = service.post(&format!("/api/v1/programs/{program}/witness"), &json!({"args": long, "record": true}));
     service.refuses("a long dry run", dry, 422, "recording_too_large").await;
+}
+
+/// What a domain's controller asks and is answered, when a block is appended and when it proves state.
+#[tokio::test]
+async fn a_domains_runs_are_recorded_and_run_again_without_what_they_asked() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let app = axum::Router::new().route("/", axum::routing::get(|| async { "as of now" }));
+    let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let mut service = Service::start(&["--http-allow", "*", "--http-allow-private", &address]);
+    let admin = service.key_for("ops", &["admin"]).await;
+    service.act_as(&admin);
+    let (alice, bob) = (service.key_for("alice", &["deploy"]).await, service.key_for("bob", &["deploy"]).await);
+    let controller = asking_echo(&format!("http://{address}/"));
+    let domain = json!({"name": domains::NAME, "owner": "alice", "controller": Base64(controller.clone())});
+    json_of(service.post("/api/v1/domains", &domain), StatusCode::CREATED).await;
+    let ask = |key: &str, rest: &str, body: Value| {
+        service.request_as(Some(key), Method::POST, &format!("/api/v1/domains/{}/{rest}", domains::NAME)).json(&body)
+    };
+    let recorded = |args: &Value| json!({"args": args, "record": true});
+    let block = domains::one_block(1).args.unwrap();
+
+    let mut recordings = Vec::new();
+    let appended = json_of(ask(&alice, "blocks", recorded(&block)), StatusCode::CREATED).await;
+    recordings.push((Export::ValidateBlock, appended["blocks"][0]["recording"].clone()));
+    let proved = json_of(ask(&alice, "state-proof", recorded(&state_proof(1))), StatusCode::OK).await;
+    assert_eq!(proved["witness"]["StateProof"]["number"], 1);
+    assert_eq!(proved["usage"]["network_calls"], 1);
+    recordings.push((Export::GetStateProof, proved["recording"].clone()));
+    let refused =
+        service.refuses("a short block", ask(&alice, "blocks", recorded(&json!(1))), 422, "block_refused").await;
+    recordings.push((Export::ValidateBlock, json!(refused.recording)));
+    let refused =
+        service.refuses("a short proof", ask(&admin, "state-proof", recorded(&json!(1))), 422, "guest_panic").await;
+    recordings.push((Export::GetStateProof, json!(refused.recording)));
+    let no_proof = ask(&alice, "state-proof", recorded(&json!({"what is": "no proof"})));
+    let refused = service.refuses("what is no proof", no_proof, 422, "bad_result").await;
+    recordings.push((Export::GetStateProof, json!(refused.recording)));
+
+    // Unasked there is none; others are not given one, nor several at once.
+    let plain = json_of(ask(&alice, "state-proof", json!({"args": state_proof(1)})), StatusCode::OK).await;
+    assert_eq!(plain.get("recording"), None);
+    service.refuses("another's proof", ask(&bob, "state-proof", recorded(&block)), 403, "forbidden").await;
+    service.refuses("another's block", ask(&bob, "blocks", recorded(&block)), 403, "forbidden").await;
+    let several = json!({"blocks": [domains::one_block(2).args], "record": true});
+    service.refuses("several", ask(&alice, "blocks", several), 400, "invalid_body").await;
+
+    service.kill();
+    server.abort();
+    for (export, recording) in recordings {
+        let Base64(bytes) = serde_json::from_value(recording).unwrap();
+        let recording = Recording::from_bytes(&bytes).unwrap();
+        assert_eq!((recording.export, recording.calls.len()), (export, 1), "{recording:?}");
+        assert_eq!(recording.controller, BlobDigest::of(&controller));
+        is_the_same_again(&recording);
+    }
+    service.restart(&["--record", "never"]);
+    let ask = |rest: &str, args: Value| {
+        service.post(&format!("/api/v1/domains/{}/{rest}", domains::NAME), &json!({"args": args, "record": true}))
+    };
+    service.refuses("a block", ask("blocks", block), 403, "recordings_off").await;
+    service.refuses("a proof", ask("state-proof", state_proof(1)), 403, "recordings_off").await;
 }

@@ -170,7 +170,7 @@ fn rows() -> Vec<Row> {
 }
 
 /// Methods that take a caller and follow a rule of their own, each with a test below.
-const OWN_RULES: [&str; 2] = ["revoke_key", "append_blocks"];
+const OWN_RULES: [&str; 4] = ["revoke_key", "append_blocks", "recorded_append", "prove_state"];
 
 /// Methods about nobody's things, or for the service itself.
 const FOR_THE_SERVICE: [&str; 12] = [
@@ -385,6 +385,18 @@ async fn blocks_are_appended_by_the_domains_owner_or_an_administrator() {
     assert_eq!(verdict(&caller("alice", &[Scope::Read, Scope::Prove])).await, Verdict::Forbidden(Scope::Deploy));
     assert_eq!(verdict(&user("alice")).await, Verdict::Allowed);
     assert_eq!(verdict(&admin()).await, Verdict::Allowed);
+    let bobs = engine.recorded_append(&user("bob"), id, json!({})).await;
+    assert!(matches!(bobs, Err(EngineError::NotDomainOwner { .. })), "{bobs:?}");
+    for (who, expected) in [
+        (caller("alice", &[Scope::Read, Scope::Prove]), Verdict::Forbidden(Scope::Deploy)),
+        (user("bob"), Verdict::Forbidden(Scope::Admin)),
+        (user("alice"), Verdict::Allowed),
+        (admin(), Verdict::Allowed),
+    ] {
+        let run = DryRun { record: true, ..DryRun::default() };
+        assert_eq!(self::verdict(engine.prove_state(&who, id, run).await), expected, "{who:?}");
+    }
+    assert_eq!(self::verdict(engine.recorded_append(&user("alice"), id, json!({})).await), Verdict::Allowed);
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ impl Chain {
         let domain = client.add_domain(&request).await.context("the chain's domain was not registered")?.domain;
         step.doing("appending blocks");
         let blocks = (1..=self.height).map(|number| json!({ "number": number })).collect();
-        let request = AppendRequest { args: None, blocks: Some(blocks) };
+        let request = AppendRequest { blocks: Some(blocks), ..AppendRequest::default() };
         let appended = client.append(&domain.name, &request).await.context("the chain's blocks were not appended")?;
         step.done(format!("{}: blocks 1 to {}, root {}", domain.name, self.height, appended.root));
         Ok(())
