@@ -209,6 +209,14 @@ mod tests {
     }
 
     #[test]
+    fn without_room_a_task_fails_at_once_and_can_be_retried() {
+        let full = StoreError::VolumeQuota { owner: OwnerId::anonymous(), got: 11, limit: 10 };
+        let next = outcome(&task(0), Stage::Deliver, &full.into(), &RetryPolicy::default());
+        let Some(StepOutcome::Failed { failure, .. }) = next else { panic!("{next:?}") };
+        assert_eq!((failure.code.as_str(), failure.retryable), ("volume_quota", true));
+    }
+
+    #[test]
     fn a_controller_that_takes_all_its_time_is_tried_again_less_often() {
         let slow = RunError::WallClock { limit: Duration::from_secs(30) };
         let error = StepError::guest(&slow, &[], &Usage::default());

@@ -1,6 +1,7 @@
 //! One step of one task, from claim to end.
 
 use coprocessor_store::{Claim, Stage, StepOutcome, StoreError, Task};
+use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedMutexGuard;
 
@@ -69,8 +70,27 @@ async fn attempt(
         Stage::Deliver => inner.deliver(task, held, place).await,
     }?;
     inner.handover.keep(task.id, &outcome);
-    inner.finish(task, held, outcome).await?;
-    Ok(())
+    let account = account(&outcome);
+    match inner.finish(task, held, outcome).await.map_err(StepError::from) {
+        Ok(_) => Ok(()),
+        Err(StepError::NoRoom(reason)) => {
+            let kept = ["log", "usage"].into_iter().filter(|key| account.get(key).is_some());
+            Err(StepError::NoRoom(kept.fold(reason, |reason, key| reason.with(key, account[key].clone()))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What is told of a run that wrote to its volume, which may yet be refused for that.
+fn account(outcome: &StepOutcome) -> Value {
+    match outcome {
+        StepOutcome::Executed { volume, event, .. } | StepOutcome::Delivered { volume, event, .. }
+            if !volume.is_empty() =>
+        {
+            event.detail.clone()
+        }
+        _ => Value::Null,
+    }
 }
 
 /// Waits for the task's turn on its program's volume; not for long where tasks of other programs may wait for its place.

@@ -84,4 +84,13 @@ mod tests {
         drop(held);
         second.await;
     }
+
+    #[tokio::test]
+    async fn a_client_goes_before_whoever_keeps_the_turn() {
+        let (turns, program) = (Turns::default(), ProgramId([1; 32]));
+        let held = turns.take(program).await;
+        assert!(turns.take_soon(program).await.is_none());
+        drop(held);
+        assert!(turns.take_soon(program).await.is_some());
+    }
 }

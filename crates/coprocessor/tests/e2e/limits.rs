@@ -234,6 +234,8 @@ async fn an_owners_volumes_share_what_it_may_hold() {
         ("deliver", "volume_quota", true),
         "{failure:?}"
     );
+    let failed = service.events(&task).await.pop().unwrap();
+    assert!(failed.detail["usage"]["host_calls"].as_u64() > Some(0) && failed.detail["log"].is_array(), "{failed:?}");
     let call = service.post(&format!("/api/v1/programs/{two}/call"), &json!({}));
     service.refuses("a call", call, 507, "volume_quota").await;
     let count = service.request(Method::GET, &format!("/api/v1/programs/{two}/files/{COUNT_FILE}"));
