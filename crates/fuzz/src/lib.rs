@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     targets::state::TARGET,
     targets::guest::TARGET,
     targets::host_calls::TARGET,
+    targets::component_calls::TARGET,
     targets::image::TARGET,
     targets::volume::TARGET,
     targets::path::TARGET,

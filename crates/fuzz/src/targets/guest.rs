@@ -53,7 +53,7 @@ pub fn run_guest(choices: &mut Input<'_>, wasm: &[u8]) {
     let Ok(artifact) = sandbox.compile(wasm) else { return };
     let module = sandbox.load(BlobDigest::of(wasm), &artifact).expect("what was just compiled is loaded");
     let export = *choices.one(&EXPORTS);
-    let host = Stranger { answers: choices.array() };
+    let host = Stranger { answers: choices.array(), raw: None };
     let call = || Call {
         export,
         args: json!({"cmd": "store", "path": "/a"}),
@@ -63,13 +63,13 @@ pub fn run_guest(choices: &mut Input<'_>, wasm: &[u8]) {
         limits: None,
     };
     let first = sandbox.call(&module, call(), &mut host.clone());
-    check(&first);
+    check(&limits(), &first);
     let again = sandbox.call(&module, call(), &mut host.clone());
     assert_eq!(told(&again), told(&first), "the same run came to something else");
 }
 
-fn check(run: &Run) {
-    let (limits, usage) = (limits(), &run.usage);
+pub(super) fn check(limits: &Limits, run: &Run) {
+    let usage = &run.usage;
     assert!(usage.fuel <= limits.fuel, "{usage:?}");
     assert!(usage.memory_bytes <= limits.memory_bytes as u64, "{usage:?}");
     assert!(usage.output_bytes <= limits.output_bytes as u64, "{usage:?}");
@@ -81,15 +81,17 @@ fn check(run: &Run) {
 }
 
 /// All of a run that must not differ from one time to the next.
-fn told(run: &Run) -> (String, &[String], Usage) {
+pub(super) fn told(run: &Run) -> (String, &[String], Usage) {
     let usage = Usage { wall_clock_micros: 0, network_micros: 0, ..run.usage.clone() };
     (format!("{:?}", run.result), &run.log, usage)
 }
 
 /// A host that answers as it was told to: well, too much, or not at all.
 #[derive(Clone)]
-struct Stranger {
-    answers: [u8; 3],
+pub(super) struct Stranger {
+    pub(super) answers: [u8; 3],
+    /// Its raw storage, where the answers do not say.
+    pub(super) raw: Option<Vec<u8>>,
 }
 
 impl Stranger {
@@ -128,6 +130,9 @@ impl Host for Stranger {
     }
 
     fn raw_storage(&mut self) -> Result<Option<Vec<u8>>, HostError> {
+        if self.raw.is_some() {
+            return Ok(self.raw.clone());
+        }
         self.content(self.answers[1])
     }
 

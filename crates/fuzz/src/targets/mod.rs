@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod append;
 pub(crate) mod circuit;
 pub(crate) mod circuit_input;
+pub(crate) mod component_calls;
 pub(crate) mod cursor;
 pub(crate) mod guest;
 pub(crate) mod header;
