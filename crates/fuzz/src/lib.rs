@@ -57,6 +57,9 @@ pub const TARGETS: &[Target] = &[
     targets::proof::TARGET,
     targets::node_answers::TARGET,
     targets::node_requests::TARGET,
+    targets::r1cs::TARGET,
+    targets::zkey::TARGET,
+    targets::groth16_json::TARGET,
 ];
 
 /// The target with that name.
