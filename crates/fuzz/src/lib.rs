@@ -53,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     targets::api::TARGET,
     targets::cursor::TARGET,
     targets::settings::TARGET,
+    targets::solidity::TARGET,
     targets::circuit::TARGET,
     targets::proof::TARGET,
     targets::node_answers::TARGET,

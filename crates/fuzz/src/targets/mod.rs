@@ -19,6 +19,7 @@ pub(crate) mod path;
 pub(crate) mod proof;
 pub(crate) mod r1cs;
 pub(crate) mod settings;
+pub(crate) mod solidity;
 pub(crate) mod state;
 pub(crate) mod trie;
 pub(crate) mod types;
