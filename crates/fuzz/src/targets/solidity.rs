@@ -3,8 +3,12 @@
 use crate::{Input, Seed, Target, Writer};
 use coprocessor_solidity::{ContractName, Proof, PublicSignals, VerifyingKey};
 
-pub(crate) const TARGET: Target =
-    Target { name: "solidity", about: "solidity: keys, proofs and signals that contracts are written from", run, seeds };
+pub(crate) const TARGET: Target = Target {
+    name: "solidity",
+    about: "solidity: keys, proofs and signals that contracts are written from",
+    run,
+    seeds,
+};
 
 const KEY: &[u8] = include_bytes!("../../../../contracts/fixtures/verification_key.json");
 const FRESH: &[u8] = include_bytes!("../../../../contracts/fixtures/verification_key_fresh.json");
