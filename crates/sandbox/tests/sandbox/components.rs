@@ -163,3 +163,45 @@ fn more_memories_tables_and_modules_than_a_run_has_are_refused() {
     let tables = format!("(component (core module $m {tables}) (core instance (instantiate $m)))");
     assert!(refused(&tables).contains("table"), "{}", refused(&tables));
 }
+
+/// While the host writes an answer into it, a component may compute, but not ask for more.
+#[test]
+fn a_host_call_from_within_another_ends_the_run() {
+    let text = r#"(component
+        (import "coprocessor:controller/context@1.0.0" (instance $context (export "root" (func (result (list u8))))))
+        (core module $forward
+          (table (export "table") 1 funcref)
+          (func (export "ask") (param i32) (local.get 0) (call_indirect (param i32) (i32.const 0))))
+        (core instance $forward (instantiate $forward))
+        (core module $rooms
+          (import "forward" "ask" (func $ask (param i32)))
+          (memory (export "memory") 1)
+          (global $again (mut i32) (i32.const 0))
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+            (if (global.get $again) (then (call $ask (i32.const 16))))
+            (global.set $again (i32.const 1))
+            (i32.const 1024)))
+        (core instance $rooms (instantiate $rooms (with "forward" (instance $forward))))
+        (core func $root (canon lower (func $context "root") (memory (core memory $rooms "memory")) (realloc (core func $rooms "realloc"))))
+        (core module $m
+          (import "forward" "table" (table 1 funcref))
+          (import "context" "root" (func $root (param i32)))
+          (elem (i32.const 0) func $root)
+          (func (export "entrypoint") (param i32 i32) (result i32) (call $root (i32.const 16)) (i32.const 32))
+          (func (export "witnesses") (param i32 i32) (result i32) (i32.const 32)))
+        (core instance $i (instantiate $m
+          (with "forward" (instance $forward)) (with "context" (instance (export "root" (func $root))))))
+        (type $hash (list u8))
+        (type $proof' (record
+          (field "domain" $hash) (field "number" u64) (field "state-root" $hash)
+          (field "payload" (list u8)) (field "proof" (list u8))))
+        (import "state-proof" (type $proof (eq $proof')))
+        (type $witness' (variant (case "data" (list u8)) (case "state-proof" $proof)))
+        (import "witness" (type $witness (eq $witness')))
+        (func (export "get-witnesses") (param "args" string) (result (result (list $witness) (error string)))
+          (canon lift (core func $i "witnesses") (memory (core memory $rooms "memory")) (realloc (core func $rooms "realloc"))))
+        (func (export "entrypoint") (param "args" string) (result (result string (error string)))
+          (canon lift (core func $i "entrypoint") (memory (core memory $rooms "memory")) (realloc (core func $rooms "realloc")))))"#;
+    let result = run(Export::Entrypoint, text).result;
+    assert!(matches!(&result, Err(RunError::Trap { message, .. }) if message.contains("leave")), "{result:?}");
+}
