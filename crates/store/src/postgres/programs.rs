@@ -164,6 +164,8 @@ impl Inner {
         }
         for sql in [
             "DELETE FROM idempotency WHERE program = $1",
+            // Whoever writes to it has come to an end then, or finds it gone; and what it holds changes no more.
+            "SELECT FROM volumes WHERE program = $1 FOR UPDATE",
             // The pages go with upkeep: there may be more than can be removed while somebody waits.
             "INSERT INTO loose_volumes (number, at) SELECT number, 0 FROM volumes WHERE program = $1",
             "UPDATE owner_volumes SET bytes = owner_volumes.bytes - volumes.bytes FROM volumes JOIN programs \

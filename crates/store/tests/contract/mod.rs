@@ -216,6 +216,7 @@ macro_rules! contract {
             volume_quotas::an_image_beyond_the_quota_changes_nothing,
             volume_quotas::racing_writes_stop_at_the_quota,
             volume_quotas::racing_steps_stop_at_the_quota,
+            volume_quotas::deleting_while_it_grows_counts_right,
             webhooks::webhooks_are_kept_with_their_secrets,
             webhooks::a_webhook_gets_later_events_of_its_owner_that_it_names,
             webhooks::deliveries_are_queued_little_by_little,

@@ -227,6 +227,38 @@ pub(crate) async fn racing_writes_stop_at_the_quota<B: Backing>() {
     is_sound(&*stores[1]).await;
 }
 
+/// A program that is deleted while it is written to takes along exactly what it has.
+pub(crate) async fn deleting_while_it_grows_counts_right<B: Backing>() {
+    let backing = B::new().await;
+    let stores = both(&backing).await;
+    let mut writing = Vec::new();
+    let mut programs = Vec::new();
+    for nonce in 0..4 {
+        let (store, id) = (stores[0].clone(), program(&*stores[0], nonce).await.id);
+        programs.push(id);
+        writing.push(tokio::spawn(async move {
+            for written in 0_u32.. {
+                match store.write_volume(id, pages(written.into(), [written], u64::MAX)).await {
+                    Ok(_) => {}
+                    Err(StoreError::UnknownProgram(_)) => return,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }));
+    }
+    for id in programs {
+        while volume(&*stores[0], id, []).0 < 10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(stores[1].delete_program(id).await.unwrap(), DeleteProgram::Deleted);
+    }
+    for one in writing {
+        one.await.unwrap();
+    }
+    assert_eq!(of(&*stores[1], "alice").await, 0);
+    is_sound(&*stores[1]).await;
+}
+
 /// As [`racing_writes_stop_at_the_quota`], where each write is a task's step: those of one statement share it too.
 pub(crate) async fn racing_steps_stop_at_the_quota<B: Backing>() {
     const TASKS: usize = 40;

@@ -137,6 +137,7 @@ async fn check(store: &EmbeddedStore) {
     let anonymous = owner("anonymous");
     let events = store.owner_events(Some(anonymous.clone()), 0, 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.task).collect::<Vec<_>>(), [1, 2, 3, 4].map(task_id));
+    assert_eq!(store.volume_bytes(&anonymous).await.unwrap(), 1);
     let provers = store.provers().await.unwrap();
     assert!(provers.len() == 1 && provers[0].shared);
     assert_eq!(store.usage().await.unwrap().blobs, 7);

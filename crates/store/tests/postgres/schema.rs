@@ -1,8 +1,13 @@
 //! The schema: made once, whoever comes, and never touched by those who don't know it.
 
-use super::{InDirectory, cluster, config, contract::fixture::task, new_database, open};
+use super::{
+    InDirectory, cluster, config,
+    contract::fixture::{owner, program, task, write},
+    new_database, open,
+};
+use bytes::Bytes;
 use coprocessor_store::{
-    Store, StoreError,
+    Accounts, Store, StoreError, Upkeep, VolumeWrite,
     postgres::{BlobPlace, PostgresStore},
 };
 use std::collections::BTreeSet;
@@ -51,6 +56,26 @@ async fn a_later_schema_is_refused_and_left_alone() {
         assert!(refused.to_string().contains("the database test"), "{refused}");
         assert_eq!(sql(version), unknown.to_string());
     }
+}
+
+/// What was written before volumes were counted counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volumes_of_before_are_counted() {
+    let Some(mut backing) = InDirectory::start().await else { return };
+    let store = backing.store.take().unwrap();
+    let program = program(&*store, 1).await;
+    let raw = Some(Bytes::from_static(b"raw"));
+    store.write_volume(program.id, VolumeWrite { raw, ..write(0, &[(0, b"page"), (9, b"other")]) }).await.unwrap();
+    drop(store);
+    let before = "DROP TABLE owner_volumes, loose_volumes; DROP FUNCTION pin; ALTER TABLE owners DROP COLUMN volume_bytes; \
+         ALTER TABLE volumes DROP COLUMN bytes, ALTER COLUMN number SET GENERATED ALWAYS; \
+         UPDATE schema_version SET version = 5";
+    cluster().unwrap().sql(&backing.url, before).unwrap();
+    let store = backing.another().await;
+    assert_eq!(store.volume_bytes(&owner("alice")).await.unwrap(), 12);
+    store.write_volume(program.id, write(1, &[(0, b"longer page")])).await.unwrap();
+    assert_eq!(store.volume_bytes(&owner("alice")).await.unwrap(), 19);
+    assert_eq!(store.contradictions().await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
