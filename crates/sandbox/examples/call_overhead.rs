@@ -97,16 +97,16 @@ impl Bare {
     }
 }
 
-/// All settings that the sandbox's own pool has (`src/engine.rs`): with others, how memories are cleared would be compared, and not
-/// what the sandbox adds.
+/// What the sandbox's own pool has for modules (`src/engine.rs`): with other settings, how memories are cleared would be compared, and
+/// not what the sandbox adds.
 fn pool(settings: &SandboxConfig) -> wasmtime::PoolingAllocationConfig {
     let slots = u32::try_from(2 * settings.rooms()).unwrap_or(u32::MAX);
     let mut pool = wasmtime::PoolingAllocationConfig::new();
-    pool.total_core_instances(slots)
+    pool.total_core_instances(16 * slots)
         .total_memories(slots)
-        .total_tables(4 * slots)
+        .total_tables(8 * slots)
         .total_stacks(slots)
-        .max_tables_per_module(4)
+        .max_tables_per_module(8)
         .max_memories_per_module(1)
         .max_memory_size(settings.limits.memory_bytes)
         .table_elements(settings.limits.table_elements)
