@@ -139,7 +139,7 @@ impl ProvingKey {
         self.r1cs.check(witness)?;
         let blinding = [random()?, random()?];
         let proof = self.prove_with(witness.values(), blinding);
-        let public = PublicValues(witness.values()[1..=self.r1cs.public_values()].to_vec());
+        let public = PublicValues::of(witness, &self.r1cs);
         self.verifying.verify(&proof, &public).map_err(|_| ProveError::KeyOfAnother)?;
         Ok((proof, public))
     }

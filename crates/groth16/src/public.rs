@@ -1,6 +1,7 @@
 //! A proof's public values: the root's two halves, then the output.
 
 use crate::curve::{self, Fr};
+use crate::{R1cs, Witness};
 use coprocessor_types::{PublicInputs, Root};
 use halo2curves::ff::PrimeField;
 
@@ -55,6 +56,14 @@ pub enum PublicError {
 }
 
 impl PublicValues {
+    /// Those of a witness of a circuit.
+    ///
+    /// # Panics
+    /// When the witness is not one of this circuit: see [`R1cs::check`].
+    pub fn of(witness: &Witness, circuit: &R1cs) -> Self {
+        Self(witness.values()[1..=circuit.public_values()].to_vec())
+    }
+
     /// Reads what snarkjs calls `public.json`.
     ///
     /// # Errors

@@ -15,6 +15,8 @@
 //!
 //! A run can be written down by a [`Recorder`], and [`replay`]ed from its [`Recording`] without the host it met.
 //!
+//! Witness generators of circom run under the same limits, and reach nothing at all: [`Generators`].
+//!
 //! This crate knows nothing of stores and volumes: whoever calls brings a [`Host`]. Nothing outside this crate knows
 //! wasmtime. Each group of host calls has its file under `capability/`, those of components are in `component/`; limits are kept in `limits.rs`.
 

@@ -26,6 +26,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("coprocessor-prover", &["coprocessor-types"]),
     ("coprocessor-prover-sp1", &["coprocessor-types", "coprocessor-prover"]),
     (
+        "coprocessor-prover-groth16",
+        &["coprocessor-types", "coprocessor-sandbox", "coprocessor-groth16", "coprocessor-prover"],
+    ),
+    (
         "coprocessor-engine",
         &[
             "coprocessor-types",

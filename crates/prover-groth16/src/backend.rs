@@ -1,0 +1,170 @@
+//! Groth16 as a proving backend.
+
+use crate::circuit::{Circuit, Executed};
+use bytes::Bytes;
+use coprocessor_prover::{
+    BackendError, BackendInfo, Cancellation, Execution, ExecutionLimits, KindOffer, Progress, Proof, ProvingBackend,
+    Setup, node::machine,
+};
+use coprocessor_sandbox::{Generators, SandboxConfig, SandboxError};
+use coprocessor_types::{Backend, BlobDigest, ProofKind};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Circuits that are kept ready.
+const KEPT_CIRCUITS: usize = 16;
+/// Witnesses that are kept for the proofs which follow their execution.
+const KEPT_WITNESSES: usize = 8;
+
+/// How Groth16 proves here.
+#[derive(Clone, Debug, Default)]
+pub struct Groth16Config {
+    /// Under what witness generators run.
+    pub generators: SandboxConfig,
+}
+
+/// Groth16 over circom's circuits. A circuit is parsed and checked once and kept with its key.
+pub struct Groth16Backend {
+    generators: Generators,
+    circuits: Mutex<VecDeque<Arc<Kept>>>,
+    /// A node executes a circuit before it has it proved: by circuit and input, so that the proof need not do it again.
+    executed: Mutex<VecDeque<(BlobDigest, BlobDigest, Executed)>>,
+}
+
+struct Kept {
+    bundle: Bytes,
+    digest: BlobDigest,
+    circuit: Circuit,
+}
+
+impl Groth16Backend {
+    /// Sets up the sandbox for witness generators.
+    ///
+    /// # Errors
+    /// Settings that can't work; too little address space.
+    pub fn new(config: Groth16Config) -> Result<Self, SandboxError> {
+        let generators = Generators::new(config.generators)?;
+        Ok(Self { generators, circuits: Mutex::default(), executed: Mutex::default() })
+    }
+
+    /// The circuit, and how long it took to get it ready.
+    fn load(&self, bundle: &Bytes) -> Result<(Arc<Kept>, Duration), BackendError> {
+        if let Some(kept) = self.find(|kept| same_memory(&kept.bundle, bundle)) {
+            return Ok((kept, Duration::ZERO));
+        }
+        let digest = BlobDigest::of(bundle);
+        if let Some(kept) = self.find(|kept| kept.digest == digest) {
+            return Ok((kept, Duration::ZERO));
+        }
+        let began = Instant::now();
+        let circuit = Circuit::load(bundle, &self.generators)?;
+        let kept = Arc::new(Kept { bundle: bundle.clone(), digest, circuit });
+        let mut circuits = held(&self.circuits);
+        if circuits.len() == KEPT_CIRCUITS {
+            circuits.pop_front();
+        }
+        circuits.push_back(Arc::clone(&kept));
+        Ok((kept, began.elapsed()))
+    }
+
+    /// Finds a circuit and makes it the last to be dropped.
+    fn find(&self, matches: impl Fn(&Kept) -> bool) -> Option<Arc<Kept>> {
+        let mut circuits = held(&self.circuits);
+        let index = circuits.iter().position(|kept| matches(kept))?;
+        let kept = circuits.remove(index)?;
+        circuits.push_back(Arc::clone(&kept));
+        Some(kept)
+    }
+
+    /// What was executed before of this circuit and input; it is taken out, since a proof is made once.
+    fn take_executed(&self, circuit: BlobDigest, input: BlobDigest) -> Option<Executed> {
+        let mut executed = held(&self.executed);
+        let index = executed.iter().position(|(of, on, _)| (*of, *on) == (circuit, input))?;
+        executed.remove(index).map(|(_, _, executed)| executed)
+    }
+}
+
+impl ProvingBackend for Groth16Backend {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            backend: Some(Backend::Groth16),
+            version: concat!("groth16 bn254 ", env!("CARGO_PKG_VERSION")).into(),
+            offers: vec![KindOffer { kind: ProofKind::Groth16, memory: 0 }],
+            missing: Vec::new(),
+        }
+    }
+
+    fn warm_up(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn set_up(&self, circuit: &Bytes) -> Result<Setup, BackendError> {
+        let (kept, _) = self.load(circuit)?;
+        Ok(Setup { verifying_key: kept.circuit.verifying_key() })
+    }
+
+    /// Constraints stand for cycles.
+    fn execute(&self, circuit: &Bytes, input: &[u8], limits: ExecutionLimits) -> Result<Execution, BackendError> {
+        let (kept, _) = self.load(circuit)?;
+        let cycles = kept.circuit.constraints();
+        if cycles > limits.cycles {
+            return Err(BackendError::CycleLimit { limit: limits.cycles });
+        }
+        let made = kept.circuit.execute(input)?;
+        let public_inputs = made.public_inputs.clone();
+        let mut executed = held(&self.executed);
+        if executed.len() == KEPT_WITNESSES {
+            executed.pop_front();
+        }
+        executed.push_back((kept.digest, BlobDigest::of(input), made));
+        Ok(Execution { public_inputs, cycles })
+    }
+
+    fn prove(
+        &self,
+        circuit: &Bytes,
+        input: &[u8],
+        kind: ProofKind,
+        progress: &Progress<'_>,
+        cancellation: &Cancellation,
+    ) -> Result<Proof, BackendError> {
+        if kind != ProofKind::Groth16 {
+            let reason = "a circom circuit has proofs of the kind groth16".into();
+            return Err(BackendError::Unsupported { kind, reason });
+        }
+        progress.step("setting up");
+        let (kept, set_up) = self.load(circuit)?;
+        let began = Instant::now();
+        let executed = match self.take_executed(kept.digest, BlobDigest::of(input)) {
+            Some(executed) => executed,
+            None => kept.circuit.execute(input)?,
+        };
+        // Proving is a fraction of a second, or seconds for the largest circuits: it is not stopped on its way.
+        if cancellation.is_cancelled() {
+            return Err(BackendError::Cancelled);
+        }
+        progress.step("proving");
+        let proof = kept.circuit.prove(&executed.witness)?;
+        Ok(Proof {
+            kind,
+            bytes: proof.to_json().into(),
+            public_inputs: executed.public_inputs,
+            cycles: kept.circuit.constraints(),
+            proving: began.elapsed(),
+            set_up,
+            peak_memory: machine::peak_memory(),
+        })
+    }
+}
+
+fn same_memory(a: &Bytes, b: &Bytes) -> bool {
+    a.as_ptr() == b.as_ptr() && a.len() == b.len()
+}
+
+/// Nothing panics while it holds one of the locks, so what they guard is whole even where a lock says otherwise.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
