@@ -24,11 +24,14 @@ const KEPT_WITNESSES: usize = 8;
 pub struct Groth16Config {
     /// Under what witness generators run.
     pub generators: SandboxConfig,
+    /// Refuses keys that were made for development: anybody may know their secrets, and prove what is not so.
+    pub production: bool,
 }
 
 /// Groth16 over circom's circuits. A circuit is parsed and checked once and kept with its key.
 pub struct Groth16Backend {
     generators: Generators,
+    production: bool,
     circuits: Mutex<VecDeque<Arc<Kept>>>,
     /// A node executes a circuit before it has it proved: by circuit and input, so that the proof need not do it again.
     executed: Mutex<VecDeque<(BlobDigest, BlobDigest, Executed)>>,
@@ -46,8 +49,9 @@ impl Groth16Backend {
     /// # Errors
     /// Settings that can't work; too little address space.
     pub fn new(config: Groth16Config) -> Result<Self, SandboxError> {
-        let generators = Generators::new(config.generators)?;
-        Ok(Self { generators, circuits: Mutex::default(), executed: Mutex::default() })
+        let Groth16Config { generators, production } = config;
+        let generators = Generators::new(generators)?;
+        Ok(Self { generators, production, circuits: Mutex::default(), executed: Mutex::default() })
     }
 
     /// The circuit, and how long it took to get it ready.
@@ -60,7 +64,7 @@ impl Groth16Backend {
             return Ok((kept, Duration::ZERO));
         }
         let began = Instant::now();
-        let circuit = Circuit::load(bundle, &self.generators)?;
+        let circuit = Circuit::load(bundle, &self.generators, self.production)?;
         let kept = Arc::new(Kept { bundle: bundle.clone(), digest, circuit });
         let mut circuits = held(&self.circuits);
         if circuits.len() == KEPT_CIRCUITS {

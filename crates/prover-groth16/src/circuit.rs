@@ -24,10 +24,16 @@ pub(crate) struct Executed {
 }
 
 impl Circuit {
-    pub(crate) fn load(bundle: &[u8], generators: &Generators) -> Result<Self, BackendError> {
+    pub(crate) fn load(bundle: &[u8], generators: &Generators, production: bool) -> Result<Self, BackendError> {
         let bundle = Bundle::read(bundle).map_err(bad)?;
         let r1cs = R1cs::read(bundle.r1cs).map_err(bad)?;
         let zkey = ZKey::read(bundle.zkey).map_err(bad)?;
+        if production && zkey.is_for_development() {
+            return Err(bad(
+                "its proving key was made for development, so anybody may know its secrets and prove what is not so; \
+                 this service runs with --production: bring a key that somebody else contributed to as well",
+            ));
+        }
         let key = ProvingKey::new(r1cs, zkey).map_err(bad)?;
         Ok(Self { key, generator: generators.compile(bundle.generator).map_err(bad)? })
     }

@@ -174,6 +174,8 @@ impl Args {
 pub(crate) enum BackendName {
     /// Real proofs of SP1 circuits.
     Sp1,
+    /// Real proofs of circom circuits.
+    Groth16,
     /// Real outputs, no proofs: for development and load tests.
     Mock,
 }

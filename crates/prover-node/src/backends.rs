@@ -1,10 +1,11 @@
 //! The backends that were asked for.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use coprocessor_prover::{
     ProvingBackend,
     mock::{MockBackend, MockConfig, MockFailure, MockFailures},
 };
+use coprocessor_prover_groth16::{Groth16Backend, Groth16Config};
 use std::{sync::Arc, time::Duration};
 
 use crate::args::{Args, BackendName, FailureName, ProvingArgs};
@@ -30,6 +31,7 @@ pub(crate) fn backends(args: &Args) -> anyhow::Result<Vec<Arc<dyn ProvingBackend
 pub(crate) fn backend(name: BackendName, args: &ProvingArgs) -> anyhow::Result<Arc<dyn ProvingBackend>> {
     match name {
         BackendName::Sp1 => sp1(args),
+        BackendName::Groth16 => groth16(),
         BackendName::Mock => Ok(Arc::new(MockBackend::new(mock(args)))),
     }
 }
@@ -70,6 +72,8 @@ fn failures(args: &ProvingArgs) -> (f64, f64) {
 fn isolates(args: &Args, name: BackendName) -> bool {
     match name {
         BackendName::Sp1 => !args.in_process,
+        // Its strangers' code is in the sandbox, and its proofs are short.
+        BackendName::Groth16 => false,
         BackendName::Mock => args.isolate_mock,
     }
 }
@@ -88,6 +92,11 @@ fn isolates(_args: &Args, _name: BackendName) -> bool {
 #[cfg(not(unix))]
 fn isolated(_args: &Args, _name: BackendName, front: Arc<dyn ProvingBackend>) -> Arc<dyn ProvingBackend> {
     front
+}
+
+fn groth16() -> anyhow::Result<Arc<dyn ProvingBackend>> {
+    let backend = Groth16Backend::new(Groth16Config::default()).context("witness generators can't be run here")?;
+    Ok(Arc::new(backend))
 }
 
 #[cfg(feature = "sp1")]

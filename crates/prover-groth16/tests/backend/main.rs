@@ -22,7 +22,7 @@ fn bundle(name: &str) -> Bytes {
 
 fn backend() -> Groth16Backend {
     let generators = SandboxConfig { threads: 1, waiting: 0, ..SandboxConfig::default() };
-    Groth16Backend::new(Groth16Config { generators }).unwrap()
+    Groth16Backend::new(Groth16Config { generators, production: false }).unwrap()
 }
 
 fn input(json: &Value) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! The program as its operator and its callers meet it: a process, flags, signals, a socket.
 #![cfg(unix)]
 
+mod groth16;
 #[cfg(target_os = "linux")]
 mod worker;
 
@@ -22,6 +23,8 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 const SECRET: &str = "hush-in-a-test";
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The root of every input.
+const ROOT: Root = Root([3; 32]);
 
 type Events = BoxStream<'static, Result<JobEvent, NodeError>>;
 
@@ -92,7 +95,7 @@ impl Drop for Process {
 }
 
 fn input(data: &[u8]) -> Bytes {
-    CircuitInput { root: Root([3; 32]), witnesses: vec![OpenedWitness::Data(data.to_vec())] }.to_bytes().into()
+    CircuitInput { root: ROOT, witnesses: vec![OpenedWitness::Data(data.to_vec())] }.to_bytes().into()
 }
 
 async fn start(node: &RemoteNode, circuit: BlobDigest, key: JobKey) -> Result<Events, NodeError> {
