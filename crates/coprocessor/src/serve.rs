@@ -6,6 +6,7 @@ use coprocessor_engine::{
     CompiledSettings, Engine, EngineConfig, OwnerLimits, Parts, PoolSettings, ProverPool, RecordingSettings,
     Recordings, Workers,
 };
+use coprocessor_prover_groth16::{Groth16Backend, Groth16Config};
 use coprocessor_sandbox::{Sandbox, SandboxConfig};
 use coprocessor_store::{Retention, Store};
 use std::{sync::Arc, time::Duration};
@@ -88,8 +89,12 @@ async fn engine(args: &ServeArgs, store: Arc<dyn Store>) -> anyhow::Result<Engin
     let config = EngineConfig { network: network::settings(&args.network)?, ..engine_config(args) };
     let sandbox = Sandbox::new(sandbox_config(args, config.workers)).context("cannot set the sandbox up")?;
     let reaching = PoolSettings { insecure: args.insecure, allow: args.work.webhook_allow.clone() };
-    let provers = ProverPool::load(Arc::clone(&store), nodes::configured(args)?, reaching).await?;
-    Ok(Engine::new(Parts { store, sandbox, provers, verifiers: verifiers::all(), setup: verifiers::setup(), config }))
+    let groth16 = Groth16Config { production: args.production, ..Groth16Config::default() };
+    let groth16 = Arc::new(Groth16Backend::new(groth16).context("witness generators can't be run here")?);
+    let nodes = nodes::configured(args, Arc::clone(&groth16))?;
+    let provers = ProverPool::load(Arc::clone(&store), nodes, reaching).await?;
+    let (verifiers, setups) = (verifiers::all(), verifiers::setups(groth16));
+    Ok(Engine::new(Parts { store, sandbox, provers, verifiers, setups, config }))
 }
 
 fn engine_config(args: &ServeArgs) -> EngineConfig {

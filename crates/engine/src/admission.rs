@@ -116,6 +116,11 @@ impl Engine {
         if !backend.offers(kind) {
             return Err(unsupported("the proving system has no such form"));
         }
+        if (backend, kind) == (Backend::Groth16, ProofKind::Mock) {
+            return Err(unsupported(
+                "real ones take a fraction of a second, so there are no mock ones: ask for groth16",
+            ));
+        }
         if !self.inner.verifiers.verifies(backend, kind) {
             return Err(unsupported(
                 "this build could not verify them; core proofs need the cargo feature `sp1-core` (on by default)",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{CompiledSettings, NetworkSettings, OwnerLimits, WebhookSettings};
 
-/// Makes a circuit's verifying key in this process. Blocks.
+/// Makes verifying keys of one backend's circuits in this process. Blocks.
 pub trait CircuitSetup: Send + Sync + 'static {
     /// Checks the circuit and makes its verifying key.
     ///

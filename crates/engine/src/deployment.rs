@@ -115,10 +115,6 @@ impl Engine {
             let message = format!("a program's name has at most {MAX_NAME} bytes and no control characters");
             return Err(EngineError::InvalidRequest(message));
         }
-        if deployment.backend == Backend::Groth16 {
-            let reason = "Groth16 bundles are not taken yet; deploy an SP1 ELF".to_owned();
-            return Err(EngineError::InvalidCircuit(reason));
-        }
         let size = deployment.volume_size.unwrap_or(config.volume_size);
         if size > config.max_volume_size {
             let message = format!("a volume of {size} bytes is over the limit of {}", config.max_volume_size);
@@ -166,7 +162,7 @@ impl Inner {
         backend: Backend,
         circuit: &Bytes,
     ) -> Result<Option<Bytes>, EngineError> {
-        if let Some(setup) = &self.setup {
+        if let Some(setup) = self.setups.get(&backend) {
             let (setup, circuit) = (Arc::clone(setup), circuit.clone());
             let made = blocking(move || setup.set_up(&circuit)).await?;
             return made.map(|made| Some(made.verifying_key)).map_err(|e| EngineError::InvalidCircuit(e.to_string()));
@@ -193,8 +189,12 @@ impl Inner {
     }
 
     /// The verifying key of a stored circuit, where this build makes keys.
-    pub(crate) async fn set_up_here(self: &Arc<Self>, circuit: BlobDigest) -> Result<Option<Bytes>, EngineError> {
-        let Some(setup) = self.setup.clone() else { return Ok(None) };
+    pub(crate) async fn set_up_here(
+        self: &Arc<Self>,
+        backend: Backend,
+        circuit: BlobDigest,
+    ) -> Result<Option<Bytes>, EngineError> {
+        let Some(setup) = self.setups.get(&backend).cloned() else { return Ok(None) };
         let circuit = self.store.blob(circuit).await?;
         let made = blocking(move || setup.set_up(&circuit)).await?;
         made.map(|made| Some(made.verifying_key)).map_err(|error| EngineError::InvalidCircuit(error.to_string()))

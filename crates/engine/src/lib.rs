@@ -59,7 +59,8 @@ mod witness;
 use coprocessor_prover::verify::Verifiers;
 use coprocessor_sandbox::Sandbox;
 use coprocessor_store::Store;
-use std::sync::Arc;
+use coprocessor_types::Backend;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use admission::TaskRequest;
 pub use blocks::{Appended, AppendedBlock, MAX_APPEND};
@@ -106,7 +107,7 @@ pub(crate) struct Inner {
     pub(crate) network: network::Network,
     pub(crate) provers: ProverPool,
     pub(crate) verifiers: Verifiers,
-    pub(crate) setup: Option<Arc<dyn CircuitSetup>>,
+    pub(crate) setups: BTreeMap<Backend, Arc<dyn CircuitSetup>>,
     pub(crate) config: EngineConfig,
     pub(crate) claims: heartbeat::Claims,
     pub(crate) turns: turns::Turns,
@@ -131,8 +132,8 @@ pub struct Parts {
     pub provers: ProverPool,
     /// What verifies proofs.
     pub verifiers: Verifiers,
-    /// Makes verifying keys without a prover node, where this build can.
-    pub setup: Option<Arc<dyn CircuitSetup>>,
+    /// Makes verifying keys without a prover node: of the backends that this build can.
+    pub setups: BTreeMap<Backend, Arc<dyn CircuitSetup>>,
     /// Settings.
     pub config: EngineConfig,
 }
@@ -141,7 +142,7 @@ impl Engine {
     /// An engine that answers; [`Engine::start`] makes it work on tasks. Looks at the files of compiled controllers, which takes
     /// a few milliseconds for a thousand.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, sandbox, provers, verifiers, setup, config } = parts;
+        let Parts { store, sandbox, provers, verifiers, setups, config } = parts;
         let controller_slots = Arc::new(tokio::sync::Semaphore::new(config.workers.controllers));
         let controller_rooms = tokio::sync::Semaphore::new(sandbox.config().rooms());
         let asked_rooms = tokio::sync::Semaphore::new(sandbox.config().rooms());
@@ -159,7 +160,7 @@ impl Engine {
                 network,
                 provers,
                 verifiers,
-                setup,
+                setups,
                 config,
                 claims,
                 turns: turns::Turns::default(),

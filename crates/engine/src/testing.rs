@@ -17,7 +17,7 @@ use coprocessor_types::{
 use futures::{StreamExt, stream, stream::BoxStream};
 use serde_json::json;
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -337,7 +337,7 @@ async fn engine_in(sandbox: Sandbox, store: &Arc<dyn Store>, config: EngineConfi
     let nodes = nodes.iter().map(|node| (Arc::clone(*node) as Arc<dyn ProverNode>, ProverSource::Configured)).collect();
     let provers = ProverPool::load(Arc::clone(store), nodes, PoolSettings::default()).await.unwrap();
     let store = Arc::clone(store);
-    Engine::new(Parts { store, sandbox, provers, verifiers: Verifiers::small(), setup: None, config })
+    Engine::new(Parts { store, sandbox, provers, verifiers: Verifiers::small(), setups: BTreeMap::new(), config })
 }
 
 /// Waits until something holds.

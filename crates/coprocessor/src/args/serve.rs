@@ -14,7 +14,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     /// A prover node, such as http://127.0.0.1:37282; may be given several times. Its secret is read from
-    /// VALENCE_PROVER_SECRET or --prover-secret-file. Without any node, mock proofs are made in this process.
+    /// VALENCE_PROVER_SECRET or --prover-secret-file. Without any node, mock proofs of SP1 circuits and real proofs of Groth16
+    /// circuits are made in this process.
     #[arg(long = "prover", env = "COPROCESSOR_PROVERS", value_delimiter = ',')]
     pub(crate) provers: Vec<String>,
     /// File with the prover nodes' shared secret; else the environment variable VALENCE_PROVER_SECRET.
@@ -23,6 +24,10 @@ pub(crate) struct ServeArgs {
     /// Listen beyond loopback without keys for callers, and send prover secrets and webhooks without TLS.
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Refuse what is for development only: mock proofs, proofs made in this process, and Groth16 circuits with a key that was made
+    /// for development.
+    #[arg(long, conflicts_with = "mock")]
+    pub(crate) production: bool,
     /// Once there are keys, let callers without one read, deploy and prove as the owner `anonymous`.
     #[arg(long)]
     pub(crate) anonymous: bool,

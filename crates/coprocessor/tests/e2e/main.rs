@@ -15,6 +15,7 @@ mod domains;
 mod durability;
 mod events;
 mod failing_guests;
+mod groth16;
 mod guests;
 mod keeping;
 mod keys;

@@ -176,14 +176,15 @@ impl ProverPool {
         join_all(asked).await
     }
 
-    /// The kind of proof where a request of `owner` names none: core (groth16 for a Groth16 circuit) where a real prover is
-    /// known, else mock.
+    /// The kind of proof where a request of `owner` names none: groth16 for a Groth16 circuit, for others core where a real prover
+    /// is known, else mock.
     pub fn default_kind(&self, owner: &OwnerId, backend: Backend) -> ProofKind {
-        let real = self.members().iter().any(|member| member.source != ProverSource::InProcess && member.serves(owner));
-        match (real, backend) {
-            (false, _) => ProofKind::Mock,
-            (true, Backend::Sp1) => ProofKind::Core,
-            (true, Backend::Groth16) => ProofKind::Groth16,
+        let real =
+            || self.members().iter().any(|member| member.source != ProverSource::InProcess && member.serves(owner));
+        match backend {
+            Backend::Groth16 => ProofKind::Groth16,
+            Backend::Sp1 if real() => ProofKind::Core,
+            Backend::Sp1 => ProofKind::Mock,
         }
     }
 
@@ -319,7 +320,10 @@ impl ProverPool {
 
 impl Wanted<'_> {
     fn may_use(&self, member: &Member) -> bool {
-        let real = self.kind == ProofKind::Mock || member.source != ProverSource::InProcess;
+        // What is inside makes no SP1 proofs: not even worth a word.
+        let real = self.kind == ProofKind::Mock
+            || self.backend == Backend::Groth16
+            || member.source != ProverSource::InProcess;
         real && member.serves(self.owner)
     }
 

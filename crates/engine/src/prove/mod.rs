@@ -312,7 +312,7 @@ impl Inner {
         if let Some(key) = circuit.verifying_key {
             return Ok(self.store.blob(key).await?);
         }
-        let key = match self.set_up_here(task.circuit).await.map_err(step_error)? {
+        let key = match self.set_up_here(circuit.backend, task.circuit).await.map_err(step_error)? {
             Some(key) => key,
             None => {
                 let setup = node.node().set_up(task.circuit).await;

@@ -16,6 +16,7 @@ use coprocessor_store::{EmbeddedConfig, EmbeddedStore, Program, Scope, Store, Ta
 use coprocessor_types::{Backend, ProgramId, ProofKind};
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc,
@@ -118,7 +119,7 @@ pub(crate) async fn engine(store: &Arc<dyn Store>, set: impl FnOnce(&mut EngineC
     let provers = ProverPool::load(Arc::clone(store), nodes, reaching).await.unwrap();
     let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
     let verifiers = Verifiers::small();
-    Engine::new(Parts { store: Arc::clone(store), sandbox, provers, verifiers, setup: None, config })
+    Engine::new(Parts { store: Arc::clone(store), sandbox, provers, verifiers, setups: BTreeMap::new(), config })
 }
 
 pub(crate) fn caller(owner: &str, scopes: &[Scope]) -> Caller {
