@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Build(commands::build::Build),
     /// Print the interface of controllers that are WebAssembly components
     Wit(commands::wit::Wit),
+    /// Put the files of a circom circuit together, to be deployed
+    Bundle(commands::bundle::Bundle),
     /// Upload a guest's controller and circuit, and remember the program in its folder
     Deploy(commands::deploy::Deploy),
     /// Have a program proved, and follow the task to its end
@@ -126,6 +128,7 @@ impl Command {
             Self::New(command) => command.run(context),
             Self::Build(command) => command.run(context),
             Self::Wit(command) => command.run(context),
+            Self::Bundle(command) => command.run(context),
             Self::Deploy(command) => command.run(context).await,
             Self::Prove(command) => command.run(context).await,
             Self::Witness(command) => command.run(context).await,

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod build;
+pub(crate) mod bundle;
 pub(crate) mod calldata;
 pub(crate) mod controller;
 pub(crate) mod deploy;

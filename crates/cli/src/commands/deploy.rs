@@ -32,7 +32,7 @@ pub(crate) struct Deploy {
     /// Tells apart programs of one circuit
     #[arg(long, default_value_t = 0)]
     nonce: u64,
-    /// What proves the circuit: sp1 or groth16 [default: sp1]
+    /// What proves the circuit: sp1 or groth16 [default: what the file is of]
     #[arg(long)]
     backend: Option<Backend>,
     /// Size of the program's volume in MiB [default: the coprocessor's]
@@ -81,12 +81,14 @@ impl Deploy {
         if stale {
             context.out.note("note: the sources have changed since the build; `cargo coprocessor build` builds them");
         }
+        let is_bundle = coprocessor_groth16::Bundle::is_one(&circuit);
+        let backend = self.backend.or_else(|| is_bundle.then_some(Backend::Groth16));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let deployment = Deployment {
             name: self.name.clone().or(name).unwrap_or_default(),
             controller: controller.into(),
             circuit: circuit.into(),
-            backend: self.backend,
+            backend,
             nonce: self.nonce,
             volume_size: self.volume_mib.map(|mib| mib << 20),
             public: self.public,

@@ -15,6 +15,8 @@ fn help_of_each_command() {
     let commands: &[&[&str]] = &[
         &["new"],
         &["build"],
+        &["wit"],
+        &["bundle"],
         &["deploy"],
         &["prove"],
         &["witness"],

@@ -1,6 +1,7 @@
 //! The program as people run it, against a service made for the test.
 
 mod accounts;
+mod bundle;
 mod chain;
 mod contracts;
 mod deploy;
