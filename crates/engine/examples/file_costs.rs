@@ -89,7 +89,7 @@ async fn engine(store: &Arc<dyn Store>) -> Outcome<Engine> {
         sandbox: Sandbox::new(SandboxConfig::default())?,
         provers,
         verifiers: Verifiers::small(),
-        setup: None,
+        setups: std::collections::BTreeMap::new(),
         config: EngineConfig::default(),
     }))
 }
