@@ -19,6 +19,7 @@ use coprocessor_api::{
     ProofView, ProverView, TaskRequest, TaskState, TaskView,
     client::{Client, PathContent, Update},
 };
+use coprocessor_solidity::{Proof, PublicSignals};
 use coprocessor_types::{ProgramId, TaskId};
 use serde_json::json;
 use stages::Stages;
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Without SP1: it is neither compiled nor run, and the proof proves nothing.
     #[arg(long)]
     mock: bool,
+    /// A circuit of circom instead: a real proof in a fraction of a second, also without SP1.
+    #[arg(long, conflicts_with_all = ["mock", "guest", "artifacts", "kind"])]
+    groth16: bool,
     /// Which guest: a folder of `guests/`.
     #[arg(long, default_value = "hello")]
     guest: String,
@@ -53,7 +57,13 @@ pub(crate) struct Options {
 impl Options {
     /// A demo of `hello` that proves for real, or not.
     pub(crate) fn of_hello(mock: bool) -> Self {
-        Self { mock, guest: "hello".into(), args: None, artifacts: None, kind: None, keep: false }
+        let (args, artifacts, kind) = (None, None, None);
+        Self { mock, groth16: false, guest: "hello".into(), args, artifacts, kind, keep: false }
+    }
+
+    /// A demo of a circuit of circom.
+    pub(crate) fn of_groth16() -> Self {
+        Self { groth16: true, ..Self::of_hello(false) }
     }
 
     /// A demo that proves something of a chain, with a chain of its own and without a real proof.
@@ -67,6 +77,9 @@ impl Options {
     }
 
     fn kind(&self) -> Result<&str> {
+        if self.groth16 {
+            return Ok("groth16");
+        }
         match (self.mock, self.kind.as_deref()) {
             (true, Some(kind)) if kind != "mock" => bail!("--mock makes no {kind} proofs; leave --mock or --kind out"),
             (true, _) => Ok("mock"),
@@ -75,7 +88,11 @@ impl Options {
     }
 
     fn backend(&self) -> Result<Backend> {
-        Ok(if self.kind()? == "mock" { Backend::Mock } else { Backend::Sp1 })
+        Ok(match self.kind()? {
+            "mock" => Backend::Mock,
+            "groth16" => Backend::Groth16,
+            _ => Backend::Sp1,
+        })
     }
 }
 
@@ -83,12 +100,21 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (kind, backend) = (options.kind()?, options.backend()?);
     let cargo = Cargo::new()?;
-    let mut guest = Guest::read(cargo.root(), &options.guest, options.artifacts.as_deref())?;
+    let mut guest = match backend {
+        Backend::Groth16 => Guest::threshold(cargo.root())?,
+        _ => Guest::read(cargo.root(), &options.guest, options.artifacts.as_deref())?,
+    };
     guest.example = options.args.clone().unwrap_or(guest.example);
     match backend {
         Backend::Sp1 => {
             terminal::heading(&format!("{}: one {kind} proof by SP1 on this machine's CPU", guest.name));
             check_memory(kind)?;
+        }
+        Backend::Groth16 => {
+            terminal::heading(&format!(
+                "{}: one Groth16 proof of a circuit of circom, by this machine's CPU",
+                guest.name
+            ));
         }
         Backend::Mock => {
             terminal::heading(&format!(
@@ -200,6 +226,9 @@ impl Demo<'_> {
         let stored = self.read_stored(&client, program).await?;
         self.report(service, &proved, &proof, stored)?;
         terminal::field("proof", file.path().display());
+        if self.kind == "groth16" {
+            show_calldata(&proof)?;
+        }
         Ok(client)
     }
 
@@ -329,6 +358,21 @@ impl Demo<'_> {
     }
 }
 
+/// What the contract that `cargo coprocessor export solidity` writes is called with.
+fn show_calldata(proof: &ProofView) -> Result<()> {
+    let (signals, snarkjs) =
+        (PublicSignals::from_public_values(&proof.public_inputs.0)?, Proof::from_snarkjs(&proof.proof.0)?);
+    let call = snarkjs.call(&signals);
+    terminal::heading("On chain");
+    terminal::field("function", signals.signature());
+    terminal::field("calldata", format!("0x{}", call.iter().map(|byte| format!("{byte:02x}")).collect::<String>()));
+    terminal::field("gas", terminal::thousands(signals.gas()));
+    terminal::line(
+        "\nThe contract: cargo coprocessor export solidity, of the program or of its verifying key. See docs/ONCHAIN.md.",
+    );
+    Ok(())
+}
+
 fn finished(task: TaskView, stages: Stages, step: Step) -> Result<Proved> {
     if task.state == TaskState::Delivered {
         step.done("delivered");
@@ -361,6 +405,12 @@ mod tests {
         assert_eq!(options(false, Some("mock")).backend().unwrap(), Backend::Mock);
         assert_eq!(options(true, None).kind().unwrap(), "mock");
         assert!(options(true, Some("core")).kind().unwrap_err().to_string().contains("no core proofs"));
+    }
+
+    #[test]
+    fn a_demo_of_groth16_needs_no_sp1() {
+        let options = Options::of_groth16();
+        assert_eq!((options.kind().unwrap(), options.backend().unwrap()), ("groth16", Backend::Groth16));
     }
 
     #[test]

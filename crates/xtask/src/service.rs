@@ -26,6 +26,8 @@ const WARM_UP_TIMEOUT: Duration = Duration::from_secs(600);
 pub(crate) enum Backend {
     /// SP1 on this machine's CPU.
     Sp1,
+    /// Groth16 over circuits of circom.
+    Groth16,
     /// Nothing: proofs of kind `mock`.
     Mock,
 }
@@ -35,6 +37,7 @@ impl Backend {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Sp1 => "sp1",
+            Self::Groth16 => "groth16",
             Self::Mock => "mock",
         }
     }
@@ -228,9 +231,9 @@ pub(crate) fn with_service<T>(
 /// A guest's built artifacts, and what its demo asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Guest {
-    /// Its name: that of its folder in `guests/`.
+    /// Its name: that of its folder in `guests/`, or in `examples/`.
     pub(crate) name: String,
-    /// `circuit.elf`.
+    /// `circuit.elf`, or a bundle.
     pub(crate) circuit: Vec<u8>,
     /// Where that lies.
     pub(crate) circuit_path: PathBuf,
@@ -238,6 +241,8 @@ pub(crate) struct Guest {
     pub(crate) controller: Vec<u8>,
     /// Arguments that show what it does; null for one that is not known here.
     pub(crate) example: Value,
+    /// What proves its circuit; the service's own choice if none.
+    pub(crate) backend: Option<coprocessor_types::Backend>,
 }
 
 impl Guest {
@@ -259,6 +264,23 @@ impl Guest {
             circuit_path,
             controller: read(&artifacts.join("controller.wasm"))?,
             example: example(name),
+            backend: None,
+        })
+    }
+
+    /// The example over a circuit of circom, with the controller and the bundle committed with it.
+    pub(crate) fn threshold(root: &Path) -> Result<Self> {
+        let name = "threshold";
+        let circuit_path = root.join("crates/groth16/circom/built/threshold.bundle");
+        let controller = root.join("examples/threshold/artifacts/controller.wasm");
+        let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        Ok(Self {
+            name: name.to_owned(),
+            circuit: read(&circuit_path)?,
+            circuit_path,
+            controller: read(&controller)?,
+            example: example(name),
+            backend: Some(coprocessor_types::Backend::Groth16),
         })
     }
 
@@ -268,6 +290,7 @@ impl Guest {
             name: self.name.clone(),
             controller: self.controller.clone().into(),
             circuit: self.circuit.clone().into(),
+            backend: self.backend,
             ..Default::default()
         }
     }
@@ -281,6 +304,7 @@ fn example(guest: &str) -> Value {
             {"id": "bob", "balance": 45_500},
             {"id": "carol", "balance": "340282366920938463463374607431"},
         ]}),
+        "threshold" => json!({"amount": 2500, "salt": "0x5a17", "at_least": 1000}),
         _ => Value::Null,
     }
 }

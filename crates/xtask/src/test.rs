@@ -68,6 +68,8 @@ fn parts<'a>(cargo: &'a Cargo, options: &Options) -> Result<Vec<Part<'a>>> {
             run: Box::new(move || guest_tests(cargo, &guest.dir)),
         });
     }
+    let threshold = cargo.root().join("examples/threshold");
+    parts.push(Part { name: "example threshold".into(), run: Box::new(move || guest_tests(cargo, &threshold)) });
     parts.push(Part {
         name: "no_std on a bare target".into(),
         run: Box::new(|| one(guests::check_bare_target(cargo.root()))),
@@ -77,6 +79,7 @@ fn parts<'a>(cargo: &'a Cargo, options: &Options) -> Result<Vec<Part<'a>>> {
         run: Box::new(|| one(openapi::run(openapi::Options::check()))),
     });
     parts.push(Part { name: "demo, mock".into(), run: Box::new(|| one(demo::run(&demo::Options::of_hello(true)))) });
+    parts.push(Part { name: "demo, groth16".into(), run: Box::new(|| one(demo::run(&demo::Options::of_groth16()))) });
     // Its chain comes from npm; where that is missing, the note about tools has said so.
     if tools::has_npm() {
         parts.push(Part {

@@ -76,7 +76,16 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("coprocessor-chaos", &["coprocessor-types", "coprocessor-api", "coprocessor-test-servers"]),
-    ("xtask", &["coprocessor-types", "coprocessor-api", "coprocessor-guest-build", "coprocessor-test-servers"]),
+    (
+        "xtask",
+        &[
+            "coprocessor-types",
+            "coprocessor-api",
+            "coprocessor-guest-build",
+            "coprocessor-solidity",
+            "coprocessor-test-servers",
+        ],
+    ),
 ];
 
 /// Rooms that hold tests alone; they may use any room.

@@ -32,9 +32,9 @@ fn loaded(wasm: &[u8]) -> Module {
     module
 }
 
-fn rust() -> Vec<u8> {
+fn built(example: &str) -> Vec<u8> {
     let options = BuildOptions { locked: true, ..BuildOptions::default() };
-    let dir = repository().join("examples/rust-component");
+    let dir = repository().join("examples").join(example);
     build_controller(&dir, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -110,7 +110,7 @@ fn is_stopped_by_every_limit(module: &Module) {
 
 #[test]
 fn a_component_in_rust_does_as_the_module_does() {
-    let module = loaded(&rust());
+    let module = loaded(&built("rust-component"));
     does_as_hello_does(&module);
     is_stopped_by_every_limit(&module);
 }
@@ -123,6 +123,24 @@ fn a_component_in_javascript_does_as_the_module_does() {
 #[test]
 fn a_component_in_javascript_is_stopped_by_every_limit() {
     is_stopped_by_every_limit(&JAVASCRIPT);
+}
+
+/// Another compiler gives other bits, which have to do the same.
+#[test]
+fn the_committed_controller_of_threshold_is_that_of_its_sources() {
+    let committed = fs::read(repository().join("examples/threshold/artifacts/controller.wasm")).unwrap();
+    let both = [loaded(&committed), loaded(&built("threshold"))];
+    for args in [
+        json!({"amount": 2500, "salt": "0x5a17", "at_least": 1000}),
+        json!({"amount": 1, "salt": "1", "at_least": 2}),
+        json!({"amount": 1}),
+    ] {
+        let [one, other] = both.each_ref().map(|module| {
+            let run = run(module, Export::GetWitnesses, args.clone(), None, &mut Memory::default());
+            (run.result, run.log)
+        });
+        assert_eq!(one, other, "{args}");
+    }
 }
 
 #[test]

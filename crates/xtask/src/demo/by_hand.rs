@@ -30,7 +30,14 @@ pub(super) fn show_how_to_start(programs: &Programs, backend: Backend, guest: &G
         programs.coprocessor.display()
     ));
     line("");
-    line(format!("  cargo coprocessor deploy guests/{}", guest.name));
+    match backend {
+        Backend::Groth16 => line(format!(
+            "  cargo coprocessor deploy --name {} --controller examples/threshold/artifacts/controller.wasm --circuit {}",
+            guest.name,
+            guest.circuit_path.display()
+        )),
+        Backend::Sp1 | Backend::Mock => line(format!("  cargo coprocessor deploy guests/{}", guest.name)),
+    }
     show_requests(guest);
     line("  cargo coprocessor new my-guest        # a guest program of your own");
     line("\n`cargo xtask demo --keep` leaves both running, with this program deployed.");
