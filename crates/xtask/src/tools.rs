@@ -25,10 +25,8 @@ pub(crate) const CORE_PROOF_MEMORY: u64 = 11 << 30;
 pub(crate) enum Need {
     /// Nothing can be built without it.
     Build,
-    /// Some tests skip themselves without it.
+    /// Some tests skip themselves or fail without it.
     Tests,
-    /// Guests can't be rebuilt without it; their committed artifacts work.
-    Guests,
 }
 
 impl Need {
@@ -36,7 +34,6 @@ impl Need {
         match self {
             Self::Build => "building",
             Self::Tests => "all tests",
-            Self::Guests => "rebuilding guests",
         }
     }
 }
@@ -87,7 +84,7 @@ pub(crate) fn look() -> Vec<Tool> {
         tool("dosfstools", Need::Tests, on_path("fsck.fat"), "dosfstools"),
         tool("PostgreSQL", Need::Tests, postgres(), "postgresql"),
         tool("Node.js", Need::Tests, version_of("node").filter(|_| has_npm()), "nodejs npm"),
-        tool("guest compiler", Need::Guests, guest_compiler(), "rustc-web rust-web-src lld"),
+        tool("guest compiler", Need::Tests, guest_compiler(), "rustc-web rust-web-src lld"),
     ]
 }
 
@@ -228,12 +225,13 @@ mod tests {
 
     #[test]
     fn one_command_installs_what_is_missing() {
-        let tools = [tool(Need::Tests, false, "a b"), tool(Need::Tests, true, "c"), tool(Need::Guests, false, "d")];
+        let tools = [tool(Need::Tests, false, "a b"), tool(Need::Tests, true, "c"), tool(Need::Build, false, "d")];
         let command = install_command(&tools, |_| true).unwrap();
         assert!(command.ends_with("apt-get install -y --no-install-recommends a b d"), "{command}");
         let command = install_command(&tools, |need| need == Need::Tests).unwrap();
         assert!(command.ends_with("recommends a b"), "{command}");
-        assert_eq!(install_command(&tools, |need| need == Need::Build), None);
+        assert!(install_command(&tools, |need| need == Need::Build).unwrap().ends_with(" d"));
+        assert_eq!(install_command(&tools[..2], |need| need == Need::Build), None);
     }
 
     #[test]

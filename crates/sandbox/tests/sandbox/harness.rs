@@ -1,9 +1,11 @@
 //! Controllers in a few lines, a host in memory, and one sandbox for all tests that need no settings of their own.
 
+use coprocessor_guest_build::{BuildOptions, GuestBuildError, build_controller};
 use coprocessor_sandbox::{Artifact, Call, Export, Host, HostError, Limits, Module, Run, Sandbox, SandboxConfig};
 use coprocessor_types::{BlobDigest, ProgramId, Root};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::OnceLock;
 
 pub(crate) const PROGRAM: ProgramId = ProgramId([0x11; 32]);
@@ -94,6 +96,21 @@ pub(crate) fn controller_over(data: &str, entrypoint: &str) -> String {
 
 pub(crate) fn controller(entrypoint: &str) -> String {
     controller_over("", entrypoint)
+}
+
+/// The controller in a folder, as `cargo coprocessor build` makes it; `None` where nothing here builds controllers: the test
+/// then ends early, and says so. Where the environment has `CI`, something must.
+pub(crate) fn built(folder: &Path) -> Option<Vec<u8>> {
+    let options = BuildOptions { locked: true, ..BuildOptions::default() };
+    match build_controller(folder, &options, &mut |_| ()) {
+        Ok(wasm) => Some(wasm),
+        #[allow(clippy::print_stderr)] // What is skipped must be seen.
+        Err(error @ GuestBuildError::NoToolchain { .. }) if std::env::var_os("CI").is_none() => {
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 pub(crate) fn wasm(text: &str) -> Vec<u8> {
