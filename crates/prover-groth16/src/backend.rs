@@ -14,8 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Circuits that are kept ready.
+/// Circuits that are kept ready, and the bytes of their bundles together; the one used last always is.
 const KEPT_CIRCUITS: usize = 16;
+const KEPT_BYTES: usize = 256 << 20;
 /// Witnesses that are kept for the proofs which follow their execution.
 const KEPT_WITNESSES: usize = 8;
 
@@ -33,6 +34,8 @@ pub struct Groth16Backend {
     generators: Generators,
     production: bool,
     circuits: Mutex<VecDeque<Arc<Kept>>>,
+    /// One circuit is made ready at a time, so that none is twice.
+    loading: Mutex<()>,
     /// A node executes a circuit before it has it proved: by circuit and input, so that the proof need not do it again.
     executed: Mutex<VecDeque<(BlobDigest, BlobDigest, Executed)>>,
 }
@@ -51,7 +54,13 @@ impl Groth16Backend {
     pub fn new(config: Groth16Config) -> Result<Self, SandboxError> {
         let Groth16Config { generators, production } = config;
         let generators = Generators::new(generators)?;
-        Ok(Self { generators, production, circuits: Mutex::default(), executed: Mutex::default() })
+        Ok(Self {
+            generators,
+            production,
+            circuits: Mutex::default(),
+            loading: Mutex::default(),
+            executed: Mutex::default(),
+        })
     }
 
     /// The circuit, and how long it took to get it ready.
@@ -60,6 +69,7 @@ impl Groth16Backend {
             return Ok((kept, Duration::ZERO));
         }
         let digest = BlobDigest::of(bundle);
+        let turn = held(&self.loading);
         if let Some(kept) = self.find(|kept| kept.digest == digest) {
             return Ok((kept, Duration::ZERO));
         }
@@ -67,10 +77,10 @@ impl Groth16Backend {
         let circuit = Circuit::load(bundle, &self.generators, self.production)?;
         let kept = Arc::new(Kept { bundle: bundle.clone(), digest, circuit });
         let mut circuits = held(&self.circuits);
-        if circuits.len() == KEPT_CIRCUITS {
-            circuits.pop_front();
-        }
         circuits.push_back(Arc::clone(&kept));
+        let sizes: Vec<_> = circuits.iter().map(|kept| kept.bundle.len()).collect();
+        circuits.drain(..surplus(&sizes));
+        drop((circuits, turn));
         Ok((kept, began.elapsed()))
     }
 
@@ -164,6 +174,12 @@ impl ProvingBackend for Groth16Backend {
     }
 }
 
+/// How many circuits have to go, of bundles with these sizes, the one used longest ago first.
+fn surplus(sizes: &[usize]) -> usize {
+    let fits = |kept: &[usize]| kept.len() <= KEPT_CIRCUITS && kept.iter().sum::<usize>() <= KEPT_BYTES;
+    (0..sizes.len().saturating_sub(1)).find(|gone| fits(&sizes[*gone..])).unwrap_or(sizes.len().saturating_sub(1))
+}
+
 fn same_memory(a: &Bytes, b: &Bytes) -> bool {
     a.as_ptr() == b.as_ptr() && a.len() == b.len()
 }
@@ -171,4 +187,16 @@ fn same_memory(a: &Bytes, b: &Bytes) -> bool {
 /// Nothing panics while it holds one of the locks, so what they guard is whole even where a lock says otherwise.
 fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn circuits_are_kept_as_long_as_there_is_room_and_the_last_one_always() {
+        assert_eq!((surplus(&[]), surplus(&[KEPT_BYTES + 1]), surplus(&[1, KEPT_BYTES + 1])), (0, 0, 1));
+        assert_eq!((surplus(&[1; KEPT_CIRCUITS]), surplus(&[1; KEPT_CIRCUITS + 3])), (0, 3));
+        assert_eq!((surplus(&[1, KEPT_BYTES - 1]), surplus(&[2, 1, KEPT_BYTES - 1])), (0, 1));
+    }
 }
